@@ -1,0 +1,127 @@
+package v1beta1
+
+// Labels.
+const (
+	// LabelNodeType tells virtual Nodes ([NodeTypeVirtual]) from ordinary ones.
+	LabelNodeType = "liqo.io/type"
+	// NodeTypeVirtual is the value of [LabelNodeType] on a virtual Node.
+	NodeTypeVirtual = "virtual-node"
+	// LabelKubeletType is the label, with value [KubeletTypeVirtual], by which tools recognise any virtual kubelet.
+	LabelKubeletType = "type"
+	// KubeletTypeVirtual is the value of [LabelKubeletType].
+	KubeletTypeVirtual = "virtual-kubelet"
+
+	// LabelRemoteClusterID carries the id of the cluster on the other side of the peering: the provider's on Nodes,
+	// VirtualNodes, NamespaceMaps and tenant namespaces at home; the consumer's on twins and tenant namespaces of a
+	// provider. On a provider it is the mark that the admission fence goes by.
+	LabelRemoteClusterID = "liqo.io/remote-cluster-id"
+	// LabelTenantNamespace is "true" on tenant namespaces.
+	LabelTenantNamespace = "liqo.io/tenant-namespace"
+
+	// LabelEnabled set to "true" on a Namespace asks for offloading with defaults.
+	LabelEnabled = "liqo.io/enabled"
+	// LabelSchedulingEnabled is "true" on a Namespace whose pods may leave home. Set by hand in advance, it makes
+	// pods wait until the offloading is processed.
+	LabelSchedulingEnabled = "liqo.io/scheduling-enabled"
+
+	// LabelOrigin is the id of the home cluster of a reflected object.
+	LabelOrigin = "offloading.liqo.io/origin"
+	// LabelDestination is the id of the cluster that an object is reflected to.
+	LabelDestination = "offloading.liqo.io/destination"
+	// LabelNodeName is the virtual Node through which an object is reflected.
+	LabelNodeName = "offloading.liqo.io/nodename"
+
+	// LabelRemoteUnavailable is "true" on a home Pod whose provider cannot be reached.
+	LabelRemoteUnavailable = "liqo.io/remote-unavailable"
+	// LabelOffloadedPod is "true" on a home Pod that runs on a provider.
+	LabelOffloadedPod = "liqo.io/shadowPod"
+
+	// EndpointSliceManagedBy is the value of endpointslice.kubernetes.io/managed-by on reflected EndpointSlices.
+	EndpointSliceManagedBy = "endpointslice.reflection.liqo.io"
+)
+
+// Annotations.
+const (
+	// AnnotationSelectorError, on a NamespaceOffloading, is the text of its selector's syntax error.
+	AnnotationSelectorError = "liqo.io/scheduling-enabled"
+	// AnnotationControlledBy marks a NamespaceOffloading made by [LabelEnabled]; only such a one goes with the label.
+	AnnotationControlledBy = "liqo.io/resource-controlled-by"
+
+	// AnnotationTwinOrigin, on a twin, is the id of the home cluster.
+	AnnotationTwinOrigin = "liqo.io/remote-namespace"
+	// AnnotationTwinMap, on a twin, is the namespace/name of the NamespaceMap that asked for it.
+	AnnotationTwinMap = "liqo.io/managed-by-namespace-map"
+	// AnnotationTwinHomeName, on a twin, is the name of the home namespace.
+	AnnotationTwinHomeName = "liqo.io/original-name"
+	// AnnotationTwinHomeUID, on a twin, is the UID of the home namespace (own): a force-finalized and re-created
+	// namespace is another one.
+	AnnotationTwinHomeUID = "offloading.liqo.io/home-namespace-uid"
+
+	// AnnotationHomeUID is the UID of the home object on every object reflected to a provider, pods included (own).
+	AnnotationHomeUID = "offloading.liqo.io/home-uid"
+
+	// AnnotationSkipReflection keeps an object at home, whatever the policy; any value but "false" counts.
+	AnnotationSkipReflection = "liqo.io/skip-reflection"
+	// AnnotationAllowReflection reflects an object, whatever the policy; any value but "false" counts.
+	AnnotationAllowReflection = "liqo.io/allow-reflection"
+	// AnnotationForceNodePort, "true" on a Service, reflects its node ports.
+	AnnotationForceNodePort = "liqo.io/force-remote-node-port"
+	// AnnotationRemoteRuntimeClass, on a Pod, names the RuntimeClass of its remote pod.
+	AnnotationRemoteRuntimeClass = "liqo.io/remote-runtime-class-name"
+)
+
+// The taint of virtual Nodes, with effect NoExecute.
+const (
+	TaintKey   = "virtual-node.liqo.io/not-allowed"
+	TaintValue = "true"
+)
+
+// Finalizers.
+const (
+	// FinalizerOffloading holds a NamespaceOffloading until its last twin is gone.
+	FinalizerOffloading = "namespaceoffloading-controller.liqo.io/finalizer"
+	// FinalizerVirtualNode holds a VirtualNode until its Node and, with the last VirtualNode of a provider, its twins
+	// are gone.
+	FinalizerVirtualNode = "virtualnode-controller.liqo.io/finalizer"
+)
+
+// Names.
+const (
+	// OffloadingName is the only name that a NamespaceOffloading may have.
+	OffloadingName = "offloading"
+	// RuntimeClass is the class by which a pod asks for a virtual Node; also its handler.
+	RuntimeClass = "liqo"
+	// FieldManager is the server-side-apply field manager of reflected objects.
+	FieldManager = "reflection.liqo.io"
+	// SchedulerName is the profile of our scheduler where it runs beside a managed one (own).
+	SchedulerName = "liqo-scheduler"
+	// TenantNamespacePrefix comes before a cluster id in the name of a tenant namespace.
+	TenantNamespacePrefix = "liqo-tenant-"
+
+	// SystemNamespace is where our own components live at home (own).
+	SystemNamespace = "liqo"
+	// LabelClusterID with value [ClusterIDConfigMap] finds the ConfigMap that holds the home cluster's id.
+	LabelClusterID = "app.kubernetes.io/name"
+	// ClusterIDConfigMap is the name, and the value of [LabelClusterID], of the ConfigMap with the cluster's id.
+	ClusterIDConfigMap = "clusterid-configmap"
+	// ClusterIDKey is the key of the id in that ConfigMap.
+	ClusterIDKey = "CLUSTER_ID"
+
+	// AgentServiceAccount is the ServiceAccount, in the tenant namespace at home, of the agent that serves a
+	// provider's virtual Nodes (own).
+	AgentServiceAccount = "virtual-kubelet"
+	// OffloadedNamespaceRole is the ClusterRole that an agent is bound to in each offloaded namespace (own).
+	OffloadedNamespaceRole = "liqo-offloaded-namespace"
+	// PeerServiceAccount is the ServiceAccount, in the consumer's tenant namespace on a provider, that the
+	// consumer's agent acts as there (own).
+	PeerServiceAccount = "liqo-consumer"
+	// TwinRole is the ClusterRole that the peer identity binds itself to in each twin (own).
+	TwinRole = "liqo-twin"
+	// KubeconfigKey is the key of the kubeconfig in the Secret that a VirtualNode refers to.
+	KubeconfigKey = "kubeconfig"
+)
+
+// TenantNamespace returns the name of the namespace that holds what concerns the cluster with the given id.
+func TenantNamespace(clusterID string) string {
+	return TenantNamespacePrefix + clusterID
+}

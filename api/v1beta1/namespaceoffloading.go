@@ -1,0 +1,189 @@
+package v1beta1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// NamespaceMappingStrategy says how a twin is called.
+//
+// +kubebuilder:validation:Enum=DefaultName;EnforceSameName;SelectedName
+type NamespaceMappingStrategy string
+
+// The naming strategies.
+const (
+	// DefaultName calls the twin <namespace>-<home cluster id>, which cannot clash between consumers.
+	DefaultName NamespaceMappingStrategy = "DefaultName"
+	// EnforceSameName gives the twin the name of the home namespace.
+	EnforceSameName NamespaceMappingStrategy = "EnforceSameName"
+	// SelectedName gives the twin the name in spec.remoteNamespaceName.
+	SelectedName NamespaceMappingStrategy = "SelectedName"
+)
+
+// PodOffloadingStrategy says where the pods of a namespace may run.
+//
+// +kubebuilder:validation:Enum=Local;Remote;LocalAndRemote
+type PodOffloadingStrategy string
+
+// The pod strategies. A pod with RuntimeClass liqo goes to a virtual node under each of them.
+const (
+	// Local keeps pods at home; services and configuration are still reflected.
+	Local PodOffloadingStrategy = "Local"
+	// Remote sends pods to virtual nodes only.
+	Remote PodOffloadingStrategy = "Remote"
+	// LocalAndRemote lets the scheduler choose among all nodes.
+	LocalAndRemote PodOffloadingStrategy = "LocalAndRemote"
+)
+
+// OffloadingPhase sums up the state of a namespace's twins.
+type OffloadingPhase string
+
+// The phases, in the order in which they are decided: the first that applies wins.
+const (
+	// PhaseTerminating: the NamespaceOffloading is being deleted.
+	PhaseTerminating OffloadingPhase = "Terminating"
+	// PhaseNoClusterSelected: no cluster is required.
+	PhaseNoClusterSelected OffloadingPhase = "NoClusterSelected"
+	// PhaseReady: every required twin is ready.
+	PhaseReady OffloadingPhase = "Ready"
+	// PhaseAllFailed: every required twin failed.
+	PhaseAllFailed OffloadingPhase = "AllFailed"
+	// PhaseSomeFailed: some required twins failed.
+	PhaseSomeFailed OffloadingPhase = "SomeFailed"
+	// PhaseInProgress: none failed, some are not ready yet.
+	PhaseInProgress OffloadingPhase = "InProgress"
+)
+
+// Types of the conditions that a NamespaceOffloading has per cluster. ConditionReady also is the type of the standard
+// condition that sums them up.
+const (
+	ConditionOffloadingRequired = "OffloadingRequired"
+	ConditionReady              = "Ready"
+)
+
+// Reasons of the conditions per cluster, and of the standard Ready condition (which otherwise has the phase as reason).
+const (
+	ReasonClusterSelected     = "ClusterSelected"
+	ReasonClusterNotSelected  = "ClusterNotSelected"
+	ReasonNamespaceCreated    = "NamespaceCreated"
+	ReasonCreationLoopBackOff = "CreationLoopBackOff"
+	ReasonTerminating         = "Terminating"
+	ReasonCreating            = "Creating"
+	ReasonNameTooLong         = "NameTooLong"
+	ReasonPermissionDenied    = "PermissionDenied"
+	ReasonClusterUnreachable  = "ClusterUnreachable"
+)
+
+// NamespaceOffloadingSpec is what a user asks for.
+//
+// +kubebuilder:validation:XValidation:rule="self.namespaceMappingStrategy != 'SelectedName' || has(self.remoteNamespaceName)",fieldPath=.remoteNamespaceName,reason=FieldValueRequired,message="must be set when namespaceMappingStrategy is SelectedName"
+// +kubebuilder:validation:XValidation:rule="self.namespaceMappingStrategy == 'SelectedName' || !has(self.remoteNamespaceName)",fieldPath=.remoteNamespaceName,reason=FieldValueForbidden,message="may only be set when namespaceMappingStrategy is SelectedName"
+// +kubebuilder:validation:XValidation:rule="has(self.remoteNamespaceName) == has(oldSelf.remoteNamespaceName)",fieldPath=.remoteNamespaceName,reason=FieldValueForbidden,message="remoteNamespaceName is immutable: delete the NamespaceOffloading and create it anew to move the twins"
+type NamespaceOffloadingSpec struct {
+	// NamespaceMappingStrategy says how the twins are called. Immutable.
+	//
+	// +kubebuilder:default=DefaultName
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="namespaceMappingStrategy is immutable: delete the NamespaceOffloading and create it anew to rename the twins"
+	// +optional
+	NamespaceMappingStrategy NamespaceMappingStrategy `json:"namespaceMappingStrategy,omitempty"`
+
+	// RemoteNamespaceName is the name of the twins, with strategy SelectedName. Immutable.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Label().validate(self).hasValue()",message="must be a DNS-1123 label: lower-case letters, digits and '-', starting and ending with a letter or digit"
+	// +kubebuilder:validation:XValidation:rule="self != 'default' && !self.startsWith('kube-') && self != 'liqo' && !self.startsWith('liqo-tenant-')",reason=FieldValueForbidden,message="reserved namespace name"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="remoteNamespaceName is immutable: delete the NamespaceOffloading and create it anew to move the twins"
+	// +optional
+	RemoteNamespaceName *string `json:"remoteNamespaceName,omitempty"`
+
+	// PodOffloadingStrategy says where the namespace's pods may run.
+	//
+	// +kubebuilder:default=LocalAndRemote
+	// +optional
+	PodOffloadingStrategy PodOffloadingStrategy `json:"podOffloadingStrategy,omitempty"`
+
+	// ClusterSelector picks virtual nodes, and with them the clusters that get a twin, by the nodes' labels. Its terms
+	// are alternatives. An empty selector, without terms, picks every virtual node.
+	//
+	// +kubebuilder:default={nodeSelectorTerms: {{matchExpressions: {{key: "liqo.io/type", operator: In, values: {"virtual-node"}}}}}}
+	// +optional
+	ClusterSelector *ClusterSelector `json:"clusterSelector,omitempty"`
+}
+
+// ClusterSelector is a [corev1.NodeSelector] that, unlike it, may be without terms.
+type ClusterSelector struct {
+	// NodeSelectorTerms are alternatives: a node that matches one of them is picked.
+	//
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	// +listType=atomic
+	NodeSelectorTerms []corev1.NodeSelectorTerm `json:"nodeSelectorTerms,omitempty"`
+}
+
+// ClusterCondition is one condition of the twin on one cluster.
+type ClusterCondition struct {
+	// Type is OffloadingRequired or Ready.
+	Type string `json:"type"`
+	// Status is True, False or Unknown.
+	Status corev1.ConditionStatus `json:"status"`
+	// LastTransitionTime is when Status last changed.
+	// +optional
+	LastTransitionTime metav1.Time `json:"lastTransitionTime,omitempty"`
+	// Reason is a CamelCase word.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Message says what to do.
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
+// NamespaceOffloadingStatus is what is so.
+type NamespaceOffloadingStatus struct {
+	// OffloadingPhase sums up the clusters.
+	// +optional
+	OffloadingPhase OffloadingPhase `json:"offloadingPhase,omitempty"`
+	// RemoteNamespaceName is the name of the twins.
+	// +optional
+	RemoteNamespaceName string `json:"remoteNamespaceName,omitempty"`
+	// RemoteNamespacesConditions are the conditions per cluster, by cluster id.
+	// +optional
+	RemoteNamespacesConditions map[string][]ClusterCondition `json:"remoteNamespacesConditions,omitempty"`
+	// ObservedGeneration is the generation of the spec that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions has one of type Ready, so that kubectl wait works (own).
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// NamespaceOffloading extends its namespace onto the clusters that it selects. There is one per namespace, called
+// "offloading".
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories=liqo,shortName=nso;nsof;nsoff;nsoffloading
+// +kubebuilder:printcolumn:name="NamespaceMappingStrategy",type=string,JSONPath=`.spec.namespaceMappingStrategy`
+// +kubebuilder:printcolumn:name="PodOffloadingStrategy",type=string,JSONPath=`.spec.podOffloadingStrategy`
+// +kubebuilder:printcolumn:name="OffloadingPhase",type=string,JSONPath=`.status.offloadingPhase`
+// +kubebuilder:printcolumn:name="RemoteNamespaceName",type=string,JSONPath=`.status.remoteNamespaceName`,priority=10
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == 'offloading'",fieldPath=.metadata.name,message="must be 'offloading'"
+type NamespaceOffloading struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	Spec   NamespaceOffloadingSpec   `json:"spec"`
+	Status NamespaceOffloadingStatus `json:"status,omitempty"`
+}
+
+// NamespaceOffloadingList is a list of NamespaceOffloadings.
+//
+// +kubebuilder:object:root=true
+type NamespaceOffloadingList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []NamespaceOffloading `json:"items"`
+}
