@@ -1,0 +1,67 @@
+// Package manifests carries the YAML of this folder inside the binaries, so that what liqoctl and the playground apply
+// is byte for byte what kubectl apply -k applies.
+package manifests
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+)
+
+// Files holds the folders: crd and base are for a home cluster, provider is what a peering puts on a provider.
+//
+//go:embed crd base
+var Files embed.FS
+
+// Objects returns the objects of a folder of [Files], in the order of its file names and of each file's documents.
+// Kustomization files are left out.
+func Objects(dir string) ([]*unstructured.Unstructured, error) {
+	entries, err := fs.ReadDir(Files, dir) // sorted by name
+	if err != nil {
+		return nil, fmt.Errorf("list manifests: %w", err)
+	}
+	var objects []*unstructured.Unstructured
+	for _, entry := range entries {
+		name := path.Join(dir, entry.Name())
+		if entry.IsDir() || path.Ext(name) != ".yaml" || strings.HasPrefix(entry.Name(), "kustomization") {
+			continue
+		}
+		content, err := Files.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read manifest: %w", err)
+		}
+		more, err := decode(content)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: %w", name, err)
+		}
+		objects = append(objects, more...)
+	}
+	return objects, nil
+}
+
+// decode returns the documents of a YAML file; documents without content are skipped.
+func decode(content []byte) ([]*unstructured.Unstructured, error) {
+	var objects []*unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(&object.Object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+}
