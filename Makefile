@@ -1,0 +1,77 @@
+# Twinspace: `make help` lists the targets. Needs Go and make; nothing else is installed by hand.
+
+KUBERNETES := v1.35.4
+VERSION    ?= v0.1.0-dev.$(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+# Kubernetes components report the version that they are built from; ours report our own.
+k8s_version := -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) \
+	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=35 \
+	-X k8s.io/component-base/version.gitTreeState=clean
+our_version := -X k8s.io/component-base/version.gitVersion=$(VERSION)
+
+# The race detector needs a C compiler; without one the tests still run, and say so.
+ifneq (,$(shell command -v $${CC:-gcc} 2>/dev/null))
+RACE := -race
+endif
+
+TOOL  := go tool -modfile=$(CURDIR)/tools/go.mod
+BUILD := sh tools/build.sh
+PARTS := controller-manager virtual-kubelet liqoctl
+DIR   ?= .playground
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build every binary into bin/
+	@echo "Building into bin/ (the first time compiles Kubernetes and etcd from their Go modules: 6 to 10 minutes on 2 cores)"
+	@$(BUILD) . bin/playground "etcd, kube-apiserver, kube-controller-manager, our scheduler and kubectl in one file" \
+		./cmd/playground -ldflags "-s -w $(k8s_version) -X main.version=$(VERSION)"
+	@$(BUILD) e2e/env/kwok bin/kwok "the fake kubelets of ordinary nodes" sigs.k8s.io/kwok/cmd/kwok -ldflags "-s -w"
+	@$(BUILD) . bin/scheduler "kube-scheduler with our plugins" ./cmd/scheduler -ldflags "-s -w $(k8s_version) -X main.version=$(VERSION)"
+	@for part in $(PARTS); do \
+		$(BUILD) . bin/$$part "ours" ./cmd/$$part -ldflags "-s -w $(our_version)" || exit 1; \
+	done
+
+.PHONY: demo
+demo: build ## Start three clusters, run an application across them, show it
+	@bin/playground demo --dir $(DIR)
+
+# The components that the scenarios run against are built with the race detector too.
+.PHONY: build-race
+build-race: build
+	@for part in $(PARTS); do \
+		$(BUILD) . bin/race/$$part "ours, with the race detector" ./cmd/$$part $(RACE) -ldflags "$(our_version)" || exit 1; \
+	done
+
+.PHONY: test
+test: build build-race ## Prove it: unit, integration and end-to-end tests, with the race detector
+	@[ -n "$(RACE)" ] || echo "note: no C compiler found, so the race detector is off"
+	go test $(RACE) -timeout 25m -p 1 ./...
+
+.PHONY: e2e
+e2e: build build-race ## Run the scenarios on three clusters only
+	go test $(RACE) -timeout 25m -count 1 -v ./e2e/suite
+
+.PHONY: bench
+bench: build ## Measure what the system costs, as ratios from one run
+	go run ./e2e/bench -bin bin
+
+.PHONY: lint
+lint: ## Check the style and the import rules
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: generate
+generate: ## Regenerate deep copies and CRDs
+	$(TOOL) controller-gen object paths=./api/... crd output:crd:artifacts:config=manifests/crd paths=./api/...
+
+.PHONY: verify
+verify: ## Fail if generated files, formatting, go.mod or lint are not in order
+	@sh tools/verify.sh
+
+.PHONY: clean
+clean: ## Stop the playground and remove what was built
+	@if [ -x bin/playground ]; then bin/playground down --dir $(DIR); fi
+	rm -rf bin $(DIR)
