@@ -253,8 +253,9 @@ func (b *OffloadingBuilder) Obj() *v1beta1.NamespaceOffloading { return b.obj.De
 
 // Selector returns a selector of the virtual nodes that have label key with one of the values.
 func Selector(key string, values ...string) *v1beta1.ClusterSelector {
+	requirement := corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpIn, Values: values}
 	return &v1beta1.ClusterSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-		MatchExpressions: []corev1.NodeSelectorRequirement{{Key: key, Operator: corev1.NodeSelectorOpIn, Values: values}},
+		MatchExpressions: []corev1.NodeSelectorRequirement{requirement},
 	}}}
 }
 
