@@ -24,8 +24,8 @@ type Options struct {
 	Timeout time.Duration
 	// Interval is the time between probes (5 s); a probe that takes as long has failed.
 	Interval time.Duration
-	// Grace is for how long probes must have failed before the cluster counts as unhealthy (20 s), so that a short cut
-	// stays invisible.
+	// Grace is for how long probes must have failed before the cluster counts as unhealthy (20 s), so that a short
+	// cut stays invisible.
 	Grace time.Duration
 	// Proxy finds the proxy of a request; nil means none.
 	Proxy func(*http.Request) (*url.URL, error)
@@ -52,11 +52,12 @@ func set[T comparable](field *T, value T) {
 	}
 }
 
-// Cluster is a connection to one provider. All clients made from its [Cluster.Config] share its connections, its budget
-// and its current token. It is safe for concurrent use.
+// Cluster is a connection to one provider. All clients made from its [Cluster.Config] share its connections, its
+// budget and its current token. It is safe for concurrent use.
 type Cluster struct {
 	config     *rest.Config
 	http       *http.Client
+	transport  *http.Transport
 	opts       Options
 	credential Credential
 	poke       chan struct{}
@@ -84,15 +85,14 @@ func New(credential Credential, opts Options) (*Cluster, error) {
 			CertData: credential.ClientCertificate, KeyData: credential.ClientKey,
 		},
 	}
-	transport, err := newTransport(c.config, opts)
-	if err != nil {
-		return nil, err
-	}
 	server, err := url.Parse(credential.Server)
 	if err != nil {
 		return nil, fmt.Errorf("parse server address: %w", err)
 	}
-	c.config.Wrap((&bearer{cluster: c, host: server.Host, transport: transport}).wrap)
+	if c.transport, err = newTransport(c.config, opts); err != nil {
+		return nil, err
+	}
+	c.config.Wrap((&bearer{cluster: c, host: server.Host}).wrap)
 	if c.http, err = rest.HTTPClientFor(c.config); err != nil {
 		return nil, fmt.Errorf("make HTTP client: %w", err)
 	}

@@ -69,16 +69,16 @@ func (h health) after(err error, now time.Time, grace time.Duration) health {
 	return h
 }
 
-// Err returns nil when the provider is healthy, else an [*UnhealthyError]. Before the first probe it is not healthy; call
-// [Cluster.Probe] once before showing Err to anybody, or a restart looks like an outage.
+// Err returns nil when the provider is healthy, else an [*UnhealthyError]. Before the first probe it is not healthy;
+// call [Cluster.Probe] once before showing Err to anybody, or a restart looks like an outage.
 func (c *Cluster) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.health.err
 }
 
-// Notify makes f be called, from the goroutine of [Cluster.Run] or [Cluster.Probe], after each change of [Cluster.Err].
-// There may be several; f must not block and may call any method.
+// Notify makes f be called, from the goroutine of [Cluster.Run] or [Cluster.Probe], after each change of
+// [Cluster.Err]. There may be several; f must not block and may call any method.
 func (c *Cluster) Notify(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -89,7 +89,7 @@ func (c *Cluster) Notify(f func()) {
 func (c *Cluster) Run(ctx context.Context) error {
 	ticker := c.opts.Clock.NewTicker(c.opts.Interval)
 	defer ticker.Stop()
-	defer c.http.CloseIdleConnections()
+	defer c.transport.CloseIdleConnections()
 	for {
 		_ = c.Probe(ctx) // what it finds is in Err
 		select {
@@ -137,7 +137,7 @@ func (c *Cluster) ask(ctx context.Context) error {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		c.http.CloseIdleConnections() // the next probe shall not wait on the same dead connection
+		c.transport.CloseIdleConnections() // the next probe shall not wait on the same dead connection
 		return &UnhealthyError{ReasonUnreachable, "the provider's API server cannot be reached: " + cause(err)}
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing to do about it
@@ -176,8 +176,8 @@ func cause(err error) string {
 	}
 }
 
-// innermost is the text inside the error of the HTTP client, which begins with the address. A provider may have a say in
-// it, so it is cut.
+// innermost is the text inside the error of the HTTP client, which begins with the address. A provider may have a say
+// in it, so it is cut.
 func innermost(err error) string {
 	var outer *url.Error
 	if errors.As(err, &outer) {
@@ -192,8 +192,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout() || errors.Is(err, context.DeadlineExceeded)
 }
 
-// rejection says why we are not known, as far as it can be read from the credential itself: the server says the same 401
-// for what is wrong and for what has expired.
+// rejection says why we are not known, as far as it can be read from the credential itself: the server says the same
+// 401 for what is wrong and for what has expired.
 func (c *Cluster) rejection() string {
 	now := c.opts.Clock.Now()
 	if at, ok := certificateExpiry(c.credential.ClientCertificate); ok && at.Before(now) {

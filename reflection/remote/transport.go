@@ -38,22 +38,21 @@ func newTransport(config *rest.Config, opts Options) (*http.Transport, error) {
 	}, nil
 }
 
-// bearer gives each request the cluster's current token, and only requests to that cluster: a provider that answers with
-// a redirect must not learn where else the token works, nor send us anywhere.
+// bearer gives each request the cluster's current token, and only requests to that cluster: a provider that answers
+// with a redirect must not learn where else the token works, nor send us anywhere.
 type bearer struct {
-	cluster   *Cluster
-	host      string
-	transport *http.Transport
-	next      http.RoundTripper
+	cluster *Cluster
+	host    string
+	next    http.RoundTripper
 }
 
 // wrap puts our transport in place of client-go's. Others, such as those that upgrade to exec streams, are kept and
 // given the token.
 func (b *bearer) wrap(next http.RoundTripper) http.RoundTripper {
 	if _, ok := next.(*http.Transport); ok {
-		next = b.transport
+		next = b.cluster.transport
 	}
-	return &bearer{cluster: b.cluster, host: b.host, transport: b.transport, next: next}
+	return &bearer{cluster: b.cluster, host: b.host, next: next}
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -70,6 +69,3 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // WrappedRoundTripper lets client-go find the transport inside.
 func (b *bearer) WrappedRoundTripper() http.RoundTripper { return b.next }
-
-// CloseIdleConnections lets http.Client.CloseIdleConnections reach the pool.
-func (b *bearer) CloseIdleConnections() { b.transport.CloseIdleConnections() }
