@@ -18,7 +18,7 @@ import (
 
 // Files holds the folders: crd and base are for a home cluster, provider is what a peering puts on a provider.
 //
-//go:embed crd base
+//go:embed crd base provider
 var Files embed.FS
 
 // Objects returns the objects of a folder of [Files], in the order of its file names and of each file's documents.

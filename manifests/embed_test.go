@@ -5,7 +5,7 @@ import (
 )
 
 func TestObjects(t *testing.T) {
-	for _, dir := range []string{"crd", "base"} {
+	for _, dir := range []string{"crd", "base", "provider"} {
 		objects, err := Objects(dir)
 		if err != nil {
 			t.Fatal(err)
