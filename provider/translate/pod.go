@@ -1,0 +1,172 @@
+// Package translate turns a home pod into its remote pod, and the remote pod's status into the home pod's.
+//
+// It is pure: the same input gives the same output, nothing is read and nothing is written. fields.go says for every
+// field of the two types what becomes of it, and a test fails on a field that it does not mention. A remote pod never
+// has a privilege that its home pod has not, and whatever a provider answers, home's status stays within bounds.
+package translate
+
+import (
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// Target is where a remote pod goes, and through which virtual Node.
+type Target struct {
+	// Origin and Destination are the ids of the home cluster and of the provider.
+	Origin, Destination string
+	// Node is the name of the virtual Node.
+	Node string
+	// Namespace is the twin.
+	Namespace string
+	// Patch is the VirtualNode's; nil means none.
+	Patch *v1beta1.OffloadingPatch
+}
+
+// Pod returns the remote pod of a home pod. It shares nothing with it.
+func (t Target) Pod(home *corev1.Pod) *corev1.Pod {
+	patch := ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: home.Name, Namespace: t.Namespace,
+			Labels: t.labels(home, patch), Annotations: annotations(home, patch),
+		},
+		Spec: spec(home, patch),
+	}
+}
+
+// HomeUID returns the UID of the home pod that a remote pod belongs to, or "" when it is not one of the target's
+// origin.
+func HomeUID(away *corev1.Pod, origin string) string {
+	if away.Labels[v1beta1.LabelOrigin] != origin {
+		return ""
+	}
+	return away.Annotations[v1beta1.AnnotationHomeUID]
+}
+
+func (t Target) labels(home *corev1.Pod, patch v1beta1.OffloadingPatch) map[string]string {
+	labels := without(home.Labels, patch.LabelsNotReflected)
+	labels[v1beta1.LabelOrigin] = t.Origin
+	labels[v1beta1.LabelDestination] = t.Destination
+	labels[v1beta1.LabelNodeName] = t.Node
+	return labels
+}
+
+func annotations(home *corev1.Pod, patch v1beta1.OffloadingPatch) map[string]string {
+	out := without(home.Annotations, patch.AnnotationsNotReflected)
+	delete(out, corev1.LastAppliedConfigAnnotation) // would double the pod, and be untrue
+	out[v1beta1.AnnotationHomeUID] = string(home.UID)
+	return out
+}
+
+// without returns a copy of m, never nil, that lacks the keys.
+func without(m map[string]string, keys []string) map[string]string {
+	out := maps.Clone(m)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.DeleteFunc(out, func(key, _ string) bool { return slices.Contains(keys, key) })
+	return out
+}
+
+// spec begins with a copy, so that a field which a newer API version adds is carried and not lost in silence.
+func spec(home *corev1.Pod, patch v1beta1.OffloadingPatch) corev1.PodSpec {
+	s := *home.Spec.DeepCopy()
+	leaveSchedulingAtHome(&s)
+	followPatch(&s, patch)
+	s.RuntimeClassName = runtimeClass(home, patch)
+	s.Overhead = nil
+	leaveIdentityAtHome(&s)
+	leaveHostNamespaces(&s)
+	s.EphemeralContainers = nil
+	s.ReadinessGates = nil
+	return s
+}
+
+func leaveSchedulingAtHome(s *corev1.PodSpec) {
+	s.NodeName = ""
+	s.NodeSelector = nil
+	s.Affinity = nil
+	s.SchedulerName = ""
+	s.SchedulingGates = nil
+	s.WorkloadRef = nil
+	s.Priority = nil
+	s.PriorityClassName = ""
+	s.PreemptionPolicy = nil
+	s.Tolerations = slices.DeleteFunc(s.Tolerations, ofHome)
+	for i := range s.TopologySpreadConstraints {
+		c := &s.TopologySpreadConstraints[i]
+		c.WhenUnsatisfiable = corev1.ScheduleAnyway
+		c.MinDomains = nil     // allowed only with DoNotSchedule
+		c.MatchLabelKeys = nil // home's API server has merged them into the selector
+	}
+}
+
+// ofHome tells tolerations that mean nothing to a provider, or too much: one without a key tolerates whatever taint the
+// provider has.
+func ofHome(t corev1.Toleration) bool {
+	switch t.Key {
+	case "", v1beta1.TaintKey:
+		return true
+	case corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable:
+		// Written by home's admission; the provider's writes its own. Another number of seconds is the user's.
+		return t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute &&
+			ptr.Deref(t.TolerationSeconds, 0) == 300
+	default:
+		return false
+	}
+}
+
+func followPatch(s *corev1.PodSpec, patch v1beta1.OffloadingPatch) {
+	s.NodeSelector = maps.Clone(patch.NodeSelector)
+	for _, t := range patch.Tolerations {
+		if !slices.ContainsFunc(s.Tolerations, func(has corev1.Toleration) bool { return has.MatchToleration(&t) }) {
+			s.Tolerations = append(s.Tolerations, *t.DeepCopy())
+		}
+	}
+	if patch.Affinity != nil && patch.Affinity.NodeAffinity != nil {
+		s.Affinity = &corev1.Affinity{NodeAffinity: patch.Affinity.NodeAffinity.DeepCopy()}
+	}
+}
+
+func runtimeClass(home *corev1.Pod, patch v1beta1.OffloadingPatch) *string {
+	for _, name := range []string{
+		home.Annotations[v1beta1.AnnotationRemoteRuntimeClass],
+		ptr.Deref(home.Spec.RuntimeClassName, ""),
+		ptr.Deref(patch.RuntimeClassName, ""),
+	} {
+		if name != "" && name != v1beta1.RuntimeClass {
+			return ptr.To(name)
+		}
+	}
+	return nil
+}
+
+// leaveHostNamespaces also clears the host ports that the API server set on every container port because of
+// hostNetwork; those that a user chose are the provider's to judge.
+func leaveHostNamespaces(s *corev1.PodSpec) {
+	if s.HostNetwork {
+		eachContainer(s, func(c *corev1.Container) {
+			for i := range c.Ports {
+				c.Ports[i].HostPort = 0
+			}
+		})
+	}
+	s.HostNetwork = false
+	s.HostPID = false
+	s.HostIPC = false
+}
+
+func eachContainer(s *corev1.PodSpec, f func(*corev1.Container)) {
+	for i := range s.InitContainers {
+		f(&s.InitContainers[i])
+	}
+	for i := range s.Containers {
+		f(&s.Containers[i])
+	}
+}
