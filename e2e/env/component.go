@@ -1,0 +1,227 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+)
+
+// component is how one process of a cluster is started and asked whether it is well.
+type component struct {
+	cluster *Cluster
+	name    string
+	program string // in the folder of programs
+	args    []string
+	ports   []int
+	health  string // URL that answers 200 when it is ready; none when empty
+}
+
+// startTimeout is how long a component may take on a machine that is busy with other things.
+const startTimeout = 2 * time.Minute
+
+// logPath returns the file that gets what the component prints.
+func (c *Cluster) logPath(component string) string { return c.path(component + ".log") }
+
+// start starts the component unless it runs.
+func (e *Env) start(comp component) error {
+	c := comp.cluster
+	if p, ok := e.process(c.Name, comp.name); ok && p.Alive() {
+		return nil
+	}
+	log, err := os.OpenFile(c.logPath(comp.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(filepath.Join(e.opts.Bin, comp.program), comp.args...) //nolint:gosec,noctx // outlives us
+	cmd.Env = append(inherited(os.Environ()), mark+"="+e.opts.Dir)
+	cmd.Dir = c.path()
+	cmd.Stdout, cmd.Stderr = log, log
+	e.ports.release(comp.ports...)
+	if err := e.launch(cmd); err != nil {
+		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
+	}
+	// Read before anybody waits: the number is certainly still this process'.
+	s, err := readStat(cmd.Process.Pid)
+	go func() { _ = cmd.Wait() }() // or it would stay as a zombie while this process lives
+	if err != nil {
+		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
+	}
+	return e.record(func(st *state) {
+		st.Processes = slices.DeleteFunc(st.Processes, func(p Process) bool {
+			return p.Cluster == c.Name && p.Component == comp.name
+		})
+		st.Processes = append(st.Processes, Process{c.Name, comp.name, cmd.Process.Pid, s.started})
+	})
+}
+
+// inherited returns the variables that components get: none that would point them at another cluster or through a
+// proxy.
+func inherited(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		upper := strings.ToUpper(name)
+		return upper == "KUBECONFIG" || upper == mark || strings.HasSuffix(upper, "_PROXY") ||
+			strings.HasPrefix(upper, "ETCD_") || strings.HasPrefix(upper, "KUBERNETES_")
+	})
+}
+
+// ready waits until the component answers that it is well.
+func (e *Env) ready(ctx context.Context, comp component) error {
+	if comp.health == "" {
+		return nil
+	}
+	client, err := comp.cluster.prober()
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true,
+		func(ctx context.Context) (bool, error) {
+			if p, _ := e.process(comp.cluster.Name, comp.name); !p.Alive() {
+				return false, errors.New("it ended")
+			}
+			last = probe(ctx, client, comp.health)
+			return last == nil, nil
+		})
+	if err == nil {
+		return nil
+	}
+	if wait.Interrupted(err) {
+		err = errors.Join(err, last)
+	}
+	return fmt.Errorf("%s of %s is not ready: %w; the end of %s:\n%s", comp.name, comp.cluster.Name, err,
+		comp.cluster.logPath(comp.name), tail(comp.cluster.logPath(comp.name), 5))
+}
+
+// prober returns a client that every server of the cluster accepts.
+func (c *Cluster) prober() (*http.Client, error) {
+	cfg := rest.CopyConfig(c.config)
+	cfg.Timeout = 10 * time.Second
+	client, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make client of %s: %w", c.Name, err)
+	}
+	return client, nil
+}
+
+func probe(ctx context.Context, client *http.Client, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	const enough = 2000
+	body, err := io.ReadAll(io.LimitReader(response.Body, enough))
+	return errors.Join(fmt.Errorf("%s: %s: %s", url, response.Status, body), err)
+}
+
+// tail returns the last lines of a file, or why there are none.
+func tail(path string, lines int) string {
+	const most = 64 << 10
+	f, err := os.Open(path) //nolint:gosec // G304: a log of ours
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && info.Size() > most {
+		_, _ = f.Seek(-most, io.SeekEnd)
+	}
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// process returns what is known of a component's process.
+func (e *Env) process(cluster, component string) (Process, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.IndexFunc(e.state.Processes, func(p Process) bool {
+		return p.Cluster == cluster && p.Component == component
+	})
+	if i < 0 {
+		return Process{}, false
+	}
+	return e.state.Processes[i], true
+}
+
+// Processes returns what was started, dead or alive.
+func (e *Env) Processes() []Process {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.state.Processes)
+}
+
+// Signal sends a signal to a component; SIGSTOP and SIGCONT make it hang for a while.
+func (e *Env) Signal(cluster, component string, sig syscall.Signal) error {
+	p, ok := e.process(cluster, component)
+	if !ok {
+		return &UsageError{fmt.Sprintf("cluster %s has no component %q", cluster, component)}
+	}
+	return p.Signal(sig)
+}
+
+// Kill ends a component at once, as a crash does, and returns when it is gone.
+func (e *Env) Kill(ctx context.Context, cluster, component string) error {
+	return e.signalAndWait(ctx, cluster, component, syscall.SIGKILL)
+}
+
+// Stop asks a component to end and returns when it is gone.
+func (e *Env) Stop(ctx context.Context, cluster, component string) error {
+	return e.signalAndWait(ctx, cluster, component, syscall.SIGTERM)
+}
+
+func (e *Env) signalAndWait(ctx context.Context, cluster, component string, sig syscall.Signal) error {
+	if err := e.Signal(cluster, component, sig); err != nil {
+		return err
+	}
+	p, _ := e.process(cluster, component)
+	return p.gone(ctx, startTimeout)
+}
+
+// Start starts a component that was ended and returns when it is ready.
+func (e *Env) Start(ctx context.Context, cluster, component string) error {
+	c, err := e.find(cluster)
+	if err != nil {
+		return err
+	}
+	comp, err := c.component(component)
+	if err != nil {
+		return err
+	}
+	if err := e.start(comp); err != nil {
+		return err
+	}
+	return e.ready(ctx, comp)
+}
+
+// Restart asks a component to end and starts it again.
+func (e *Env) Restart(ctx context.Context, cluster, component string) error {
+	if err := e.Stop(ctx, cluster, component); err != nil {
+		return err
+	}
+	return e.Start(ctx, cluster, component)
+}

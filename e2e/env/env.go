@@ -1,0 +1,187 @@
+// Package env runs real Kubernetes clusters on loopback for people and for tests: it starts exactly what it was asked
+// for, keeps everything it makes under one directory, and ends exactly the processes that it started.
+//
+// A playground is one home cluster, "consumer", and providers "provider-1", "provider-2" and so on. Each has an etcd, an
+// API server, a controller manager and a scheduler of its own; its nodes are played by kwok. Between our components and
+// each provider stands a [Link] that can be cut, delayed and healed.
+//
+// Tests use [Start] for a whole playground and [Planes] for bare API servers.
+package env
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+)
+
+// Consumer is the name, and the cluster id, of the home cluster.
+const Consumer = "consumer"
+
+// Names of the components that a cluster may have.
+const (
+	Etcd              = "etcd"
+	APIServer         = "kube-apiserver"
+	ControllerManager = "kube-controller-manager"
+	Scheduler         = "kube-scheduler"
+	Kwok              = "kwok"
+	LinkProxy         = "link"
+	// Manager is our controller-manager, on the consumer.
+	Manager = "controller-manager"
+	// Agent comes before "-<provider>" in the name of the virtual-kubelet that serves a provider.
+	Agent = "virtual-kubelet"
+)
+
+// AgentOf returns the name of the component, on the consumer, that serves a provider's virtual nodes.
+func AgentOf(provider string) string { return Agent + "-" + provider }
+
+// ProviderName returns the name of the n-th provider, from 1.
+func ProviderName(n int) string { return fmt.Sprintf("provider-%d", n) }
+
+// Options say what to start and where.
+type Options struct {
+	// Dir is where everything of the playground lives.
+	Dir string
+	// Bin is the folder with the programs: playground, kwok and ours.
+	Bin string
+	// Providers is how many clusters there are besides the consumer.
+	Providers int
+	// Nodes is how many nodes each cluster has.
+	Nodes int
+	// Peer starts our components and peers the consumer with every provider.
+	Peer bool
+	// Bare leaves out everything but etcd and the API server.
+	Bare bool
+	// Manifests holds the folders crd and base, which the consumer gets. Without it nothing is installed.
+	Manifests fs.FS
+	// Tied makes the processes end with the process that starts them, however that ends.
+	Tied bool
+	// Out gets a line for each step; nil is silence.
+	Out io.Writer
+	// Clock measures the steps; nil is the real one.
+	Clock clock.Clock
+}
+
+// Limits follow from the address plan, see [addresses].
+const (
+	maxProviders = 50
+	maxNodes     = 60
+)
+
+func (o *Options) complete() error {
+	if o.Providers < 0 || o.Providers > maxProviders {
+		return &UsageError{fmt.Sprintf("providers must be between 0 and %d, not %d", maxProviders, o.Providers)}
+	}
+	if o.Nodes < 0 || o.Nodes > maxNodes {
+		return &UsageError{fmt.Sprintf("nodes must be between 0 and %d, not %d", maxNodes, o.Nodes)}
+	}
+	if o.Peer && o.Bare {
+		return &UsageError{"bare API servers cannot be peered"}
+	}
+	var err error
+	if o.Dir, err = canonicalDir(o.Dir); err != nil {
+		return err
+	}
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil {
+		return fmt.Errorf("find programs: %w", err)
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	return checkPrograms(o.Bin, o.programs())
+}
+
+// programs returns the binaries that these options need.
+func (o *Options) programs() []string {
+	names := []string{"playground"}
+	if !o.Bare && o.Nodes > 0 {
+		names = append(names, "kwok")
+	}
+	if o.Peer {
+		names = append(names, Manager, Agent, "liqoctl")
+	}
+	return names
+}
+
+// UsageError is the fault of whoever wrote the options.
+type UsageError struct{ Reason string }
+
+func (e *UsageError) Error() string { return e.Reason }
+
+// ErrNotRunning says that there is no playground under the directory.
+var ErrNotRunning = errors.New("no playground runs here")
+
+// Env is a playground.
+type Env struct {
+	opts     Options
+	started  time.Time
+	clusters []*Cluster
+	ports    *reservations
+	launch   launcher
+	release  func() // of the launcher
+
+	mu    sync.Mutex // guards state and its file
+	state state
+	out   sync.Mutex // keeps lines of progress apart
+}
+
+func newEnv(opts Options) *Env {
+	e := &Env{opts: opts, started: opts.Clock.Now(), ports: &reservations{}}
+	e.launch, e.release = detached, func() {}
+	if opts.Tied {
+		e.launch, e.release = tied()
+	}
+	return e
+}
+
+// Dir returns the directory that holds everything of the playground.
+func (e *Env) Dir() string { return e.opts.Dir }
+
+// Bin returns the directory of the programs.
+func (e *Env) Bin() string { return e.opts.Bin }
+
+// Clusters returns all clusters, the consumer first.
+func (e *Env) Clusters() []*Cluster { return slices.Clone(e.clusters) }
+
+// Cluster returns the cluster of that name, or nil.
+func (e *Env) Cluster(name string) *Cluster {
+	i := slices.IndexFunc(e.clusters, func(c *Cluster) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return e.clusters[i]
+}
+
+// Consumer returns the home cluster.
+func (e *Env) Consumer() *Cluster { return e.clusters[0] }
+
+// Providers returns the clusters besides the consumer.
+func (e *Env) Providers() []*Cluster { return slices.Clone(e.clusters[1:]) }
+
+func (e *Env) find(cluster string) (*Cluster, error) {
+	if c := e.Cluster(cluster); c != nil {
+		return c, nil
+	}
+	names := make([]string, 0, len(e.clusters))
+	for _, c := range e.clusters {
+		names = append(names, c.Name)
+	}
+	return nil, &UsageError{fmt.Sprintf("there is no cluster %q; there are %v", cluster, names)}
+}
+
+// say prints a line of progress: when, where, what.
+func (e *Env) say(where, format string, args ...any) {
+	e.out.Lock()
+	defer e.out.Unlock()
+	elapsed := e.opts.Clock.Since(e.started).Seconds()
+	_, _ = fmt.Fprintf(e.opts.Out, "%6.1fs  %-11s %s\n", elapsed, where, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,181 @@
+package env
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// stages are what the fake kubelets do.
+//
+//go:embed stages.yaml
+var stages string
+
+// fakeNode marks the nodes that kwok plays; it leaves all others, virtual ones above all, alone.
+const fakeNode = "playground.twinspace/fake"
+
+// podsLog is what every fake pod of a cluster answers when it is asked for its log.
+const podsLog = "pods.log"
+
+func (c *Cluster) kwok() component {
+	return component{
+		cluster: c, name: Kwok, program: "kwok", ports: []int{c.ports[Kwok]},
+		health: "https://" + address(c.ports[Kwok]) + "/healthz",
+		args: []string{
+			"--kubeconfig=" + c.path(Kwok+suffixKubeconfig),
+			"--config=" + c.path("kwok.yaml"),
+			"--manage-nodes-with-annotation-selector=" + fakeNode + "=true",
+			"--cidr=" + c.pods.String(),
+			"--node-ip=" + loopback,
+			fmt.Sprintf("--node-port=%d", c.ports[Kwok]),
+			"--server-address=" + address(c.ports[Kwok]),
+			"--node-lease-duration-seconds=40",
+			"--tls-cert-file=" + c.cert(certServing), "--tls-private-key-file=" + c.key(certServing),
+		},
+	}
+}
+
+// kwokConfiguration writes the stages and the log of the fake pods, in the format of a container runtime.
+func (c *Cluster) kwokConfiguration() error {
+	config := stages + fmt.Sprintf(`---
+apiVersion: config.kwok.x-k8s.io/v1alpha1
+kind: KwokConfiguration
+options:
+  enableProfilingHandler: false
+  podPlayStageParallelism: 16
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: ClusterLogs
+metadata:
+  name: pods
+spec:
+  logs:
+  - logsFile: %q
+    previousLogsFile: %q
+`, c.path(podsLog), c.path(podsLog))
+	if err := writeFile(c.path("kwok.yaml"), []byte(config)); err != nil {
+		return err
+	}
+	now := c.env.opts.Clock.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
+	var log strings.Builder
+	for _, line := range []string{
+		"hello from cluster " + c.Name,
+		"this log was read through the API server of " + c.Name + ", where the pod runs",
+		"the containers of a playground are played by kwok: all of them say this",
+	} {
+		_, _ = fmt.Fprintf(&log, "%s stdout F %s\n", now, line)
+	}
+	return writeFile(c.path(podsLog), []byte(log.String()))
+}
+
+// kwokRole is what fake kubelets may do.
+func kwokRole() []client.Object {
+	meta := metav1.ObjectMeta{Name: "playground-kwok"}
+	return []client.Object{
+		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}},
+			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete", "patch"}},
+			{APIGroups: []string{""}, Resources: []string{"nodes/status", "pods/status"}, Verbs: []string{"update", "patch"}},
+			{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "update", "patch"}},
+			{
+				APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"},
+				Verbs: []string{"get", "list", "watch", "create", "update", "patch"},
+			},
+		}},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: meta,
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: userKwok}},
+		},
+		// By this name the API server speaks to kubelets, and real ones ask whether it may.
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "playground-kubelet-api"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:kubelet-api-admin"},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: certKubelet}},
+		},
+	}
+}
+
+// node returns the i-th node.
+func (c *Cluster) node(i int) *corev1.Node {
+	name := fmt.Sprintf("%s-node-%d", c.Name, i+1)
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        name,
+			Annotations: map[string]string{fakeNode: "true"},
+			Labels: map[string]string{
+				corev1.LabelHostname:           name,
+				corev1.LabelOSStable:           "linux",
+				corev1.LabelArchStable:         "amd64",
+				"node-role.kubernetes.io/node": "",
+			},
+		},
+		Spec: corev1.NodeSpec{
+			PodCIDR:  nodeRange(c.pods, i).String(),
+			PodCIDRs: []string{nodeRange(c.pods, i).String()},
+		},
+	}
+}
+
+// populate makes what a cluster has before anybody uses it: rights of the fake kubelets, and nodes.
+func (c *Cluster) populate(ctx context.Context) error {
+	objects := kwokRole()
+	for i := range c.env.opts.Nodes {
+		objects = append(objects, c.node(i))
+	}
+	for _, obj := range objects {
+		if err := c.client.Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create %T %s in %s: %w", obj, obj.GetName(), c.Name, err)
+		}
+	}
+	return nil
+}
+
+// nodesReady waits until the cluster's own nodes accept pods, and namespace default has its ServiceAccount.
+func (c *Cluster) nodesReady(ctx context.Context) error {
+	last := "no answer"
+	err := wait.PollUntilContextTimeout(ctx, pollNodes, startTimeout, true, func(ctx context.Context) (bool, error) {
+		var nodes corev1.NodeList
+		if err := c.client.List(ctx, &nodes); err != nil {
+			last = err.Error()
+			return false, nil
+		}
+		open := 0
+		for _, node := range nodes.Items {
+			if node.Annotations[fakeNode] == "true" && isReady(&node) && len(node.Spec.Taints) == 0 {
+				open++
+			}
+		}
+		last = fmt.Sprintf("%d of %d nodes are ready", open, c.env.opts.Nodes)
+		if open < c.env.opts.Nodes {
+			return false, nil
+		}
+		key := client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "default"}
+		if err := c.client.Get(ctx, key, &corev1.ServiceAccount{}); err != nil {
+			last = err.Error()
+			return false, nil
+		}
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for nodes of %s (%s): %w", c.Name, last, err)
+	}
+	return nil
+}
+
+func isReady(node *corev1.Node) bool {
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == corev1.NodeReady {
+			return condition.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}

@@ -1,0 +1,96 @@
+package env
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+)
+
+// Ports are drawn from below the range that Linux hands out to outgoing connections (32768 up), so that no connection
+// takes one between its choice and the start of its server.
+const (
+	lowestPort  = 20000
+	highestPort = 32000
+	loopback    = "127.0.0.1"
+)
+
+// reservations holds chosen ports open until their server starts, so that playgrounds that start together do not choose
+// the same. The zero value is ready.
+type reservations struct {
+	mu   sync.Mutex
+	held map[int]net.Listener
+}
+
+// reserve chooses a free port.
+func (r *reservations) reserve() (int, error) {
+	const tries = 1000
+	var err error
+	for range tries {
+		port := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // G404: not a secret
+		var l net.Listener
+		if l, err = net.Listen("tcp", address(port)); err != nil {
+			continue
+		}
+		r.mu.Lock()
+		if r.held == nil {
+			r.held = map[int]net.Listener{}
+		}
+		r.held[port] = l
+		r.mu.Unlock()
+		return port, nil
+	}
+	return 0, fmt.Errorf("choose a free port: %w", err)
+}
+
+// release frees the ports for their server.
+func (r *reservations) release(ports ...int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, port := range ports {
+		if l, ok := r.held[port]; ok {
+			_ = l.Close()
+			delete(r.held, port)
+		}
+	}
+}
+
+// releaseAll frees every port.
+func (r *reservations) releaseAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.held {
+		_ = l.Close()
+	}
+	clear(r.held)
+}
+
+func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
+
+// Addresses of pods and services are only numbers here: nothing routes them, so playgrounds need not differ from each
+// other. They are not loopback because the API server refuses EndpointSlices with loopback addresses.
+const (
+	firstPodNet     = 11
+	firstServiceNet = 111
+	nodeBits        = 22
+)
+
+// addresses returns the pod and service ranges of the n-th cluster, from 0.
+func addresses(n int) (pods, services netip.Prefix) {
+	subnet := func(second int) netip.Prefix {
+		return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(second), 0, 0}), 16) //nolint:gosec // G115: below 162
+	}
+	return subnet(firstPodNet + n), subnet(firstServiceNet + n)
+}
+
+// nodeRange returns the pod range of the i-th node, from 0, of a cluster with the given pod range: 1022 pods.
+func nodeRange(pods netip.Prefix, i int) netip.Prefix {
+	a := pods.Addr().As4()
+	a[2] = byte(i << (24 - nodeBits)) //nolint:gosec // G115: at most 60 nodes
+	return netip.PrefixFrom(netip.AddrFrom4(a), nodeBits)
+}
+
+// firstService returns the address of the Service "kubernetes".
+func firstService(services netip.Prefix) netip.Addr { return services.Addr().Next() }

@@ -1,0 +1,80 @@
+package env
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const modulePath = "github.com/twinspace/twinspace"
+
+// checkPrograms returns an error that says what to do when a program is missing.
+func checkPrograms(bin string, names []string) error {
+	var missing []string
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(bin, name))
+		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("%s not found in %s: run make build first", strings.Join(missing, ", "), bin)
+	}
+	return nil
+}
+
+// canonicalDir makes the path absolute and free of symbolic links as far as it exists, so that one directory has one
+// name whatever the caller called it.
+func canonicalDir(dir string) (string, error) {
+	if dir == "" {
+		return "", &UsageError{"the directory of the playground is not set"}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("find directory: %w", err)
+	}
+	parent, rest := abs, ""
+	for {
+		real, err := filepath.EvalSymlinks(parent)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, os.ErrNotExist) || parent == filepath.Dir(parent) {
+			return "", fmt.Errorf("find directory: %w", err)
+		}
+		parent, rest = filepath.Dir(parent), filepath.Join(filepath.Base(parent), rest)
+	}
+}
+
+// RepositoryRoot returns the folder of this module's go.mod at or above the working directory.
+func RepositoryRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find repository: %w", err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if declaresModule(filepath.Join(dir, "go.mod")) {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("find repository: no go.mod of %s above the working directory", modulePath)
+		}
+	}
+}
+
+func declaresModule(file string) bool {
+	f, err := os.Open(file) //nolint:gosec // G304: a go.mod above the working directory
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if strings.TrimSpace(lines.Text()) == "module "+modulePath {
+			return true
+		}
+	}
+	return false
+}

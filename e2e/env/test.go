@@ -1,0 +1,77 @@
+package env
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+)
+
+// T is the part of a test that this package uses.
+type T interface {
+	Helper()
+	Cleanup(func())
+	Failed() bool
+	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
+	TempDir() string
+}
+
+// Start starts a playground for a test and ends it after the test, or when the test process dies. Programs, and the
+// manifests unless others are given, are those of the repository; Providers, Nodes and Peer are as given.
+func Start(t T, opts Options) *Env {
+	t.Helper()
+	if opts.Dir == "" {
+		opts.Dir = filepath.Join(t.TempDir(), "playground")
+	}
+	if err := opts.forTest(); err != nil {
+		t.Fatalf("%v", err)
+	}
+	e, err := Up(context.Background(), opts)
+	if err != nil {
+		if downErr := Down(context.Background(), opts.Dir); downErr != nil {
+			t.Logf("%v", downErr)
+		}
+		t.Fatalf("start playground: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s", e.LogTails(20))
+		}
+		if err := e.Down(context.Background()); err != nil {
+			t.Logf("stop playground: %v", err)
+		}
+	})
+	return e
+}
+
+// Planes starts n API servers, each with an etcd and nothing else, for a test. The first is the consumer and serves our
+// kinds.
+func Planes(t T, n int) []*Cluster {
+	t.Helper()
+	return Start(t, Options{Providers: n - 1, Bare: true}).Clusters()
+}
+
+func (o *Options) forTest() error {
+	root, err := RepositoryRoot()
+	if err != nil {
+		return err
+	}
+	o.Tied = true
+	if o.Bin == "" {
+		o.Bin = filepath.Join(root, "bin")
+	}
+	if o.Manifests == nil {
+		o.Manifests = os.DirFS(filepath.Join(root, "manifests"))
+	}
+	return nil
+}
+
+// LogTails returns the last lines of every component's log.
+func (e *Env) LogTails(lines int) string {
+	var all string
+	for _, p := range e.Processes() {
+		c := e.Cluster(p.Cluster)
+		all += "--- " + p.Component + " of " + p.Cluster + "\n" + tail(c.logPath(p.Component), lines) + "\n"
+	}
+	return all
+}
