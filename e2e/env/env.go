@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -58,8 +57,6 @@ type Options struct {
 	Peer bool
 	// Bare leaves out everything but etcd and the API server.
 	Bare bool
-	// Manifests holds the folders crd and base, which the consumer gets. Without it nothing is installed.
-	Manifests fs.FS
 	// Tied makes the processes end with the process that starts them, however that ends.
 	Tied bool
 	// Out gets a line for each step; nil is silence.

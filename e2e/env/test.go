@@ -2,7 +2,6 @@ package env
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 )
 
@@ -16,8 +15,8 @@ type T interface {
 	TempDir() string
 }
 
-// Start starts a playground for a test and ends it after the test, or when the test process dies. Programs, and the
-// manifests unless others are given, are those of the repository; Providers, Nodes and Peer are as given.
+// Start starts a playground for a test and ends it after the test, or when the test process dies. Without a Bin the
+// programs are the repository's.
 func Start(t T, opts Options) *Env {
 	t.Helper()
 	if opts.Dir == "" {
@@ -59,9 +58,6 @@ func (o *Options) forTest() error {
 	o.Tied = true
 	if o.Bin == "" {
 		o.Bin = filepath.Join(root, "bin")
-	}
-	if o.Manifests == nil {
-		o.Manifests = os.DirFS(filepath.Join(root, "manifests"))
 	}
 	return nil
 }
