@@ -1,0 +1,123 @@
+package namespacemap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// retryConflict is when a write that lost a race is tried again, should the winner's event not come first.
+const retryConflict = time.Second
+
+// Offloadings turns every NamespaceOffloading into keys of NamespaceMaps, the label of its namespace and the agents'
+// rights there, and the agents' answers into its status. It also takes back what a lost NamespaceOffloading left.
+type Offloadings struct {
+	// Home reads from caches made with [CacheOptions], Live from the API server.
+	Home client.Client
+	Live client.Reader
+	// ClusterID is the home cluster's.
+	ClusterID string
+	// Clock dates conditions.
+	Clock clock.PassiveClock
+	// Events tells users what changed.
+	Events events.EventRecorder
+
+	views mapView
+}
+
+// step is one part of a reconcile, tested alone.
+type step func(context.Context, *pass) error
+
+// Reconcile brings one namespace from what is to what is asked.
+func (o *Offloadings) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	if request.Name != v1beta1.OffloadingName {
+		return reconcile.Result{}, nil // refused by the API server; nothing to do about one that got through
+	}
+	p, err := o.look(ctx, request.Namespace)
+	switch {
+	case err != nil:
+		return reconcile.Result{}, err
+	case p.off == nil:
+		return settle(o.sweep(ctx, p))
+	case p.leaving():
+		return settle(o.release(ctx, p))
+	}
+	before := p.off.DeepCopy()
+	if err := o.marks(ctx, p); err != nil {
+		return settle(err) // nothing may be begun before the finalizer stands
+	}
+	before.ObjectMeta = p.off.ObjectMeta
+	var errs []error
+	for _, do := range []step{o.label, o.grant, o.mappings, o.revoke, o.conditions} {
+		errs = append(errs, do(ctx, p))
+	}
+	return settle(errors.Join(append(errs, o.patchStatus(ctx, before, p))...))
+}
+
+// settle keeps lost races out of the logs: whoever won has made an event that brings us back.
+func settle(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: retryConflict}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// release is the way out: the label goes first, so that no pod is scheduled abroad any more; then the keys, and with
+// the last entry of the maps the finalizer.
+func (o *Offloadings) release(ctx context.Context, p *pass) error {
+	before := p.off.DeepCopy()
+	var errs []error
+	for _, do := range []step{o.label, o.mappings, o.revoke} {
+		errs = append(errs, do(ctx, p))
+	}
+	err := errors.Join(errs...)
+	if err == nil && !p.off.DeletionTimestamp.IsZero() && len(p.clusters()) == 0 {
+		return o.unmark(ctx, p)
+	}
+	return errors.Join(err, o.conditions(ctx, p), o.patchStatus(ctx, before, p))
+}
+
+// sweep takes back what is left of a namespace without NamespaceOffloading: one that was force-finalized, or a key that
+// somebody wrote into a map by hand. It believes no cache that there is none.
+func (o *Offloadings) sweep(ctx context.Context, p *pass) error {
+	bound, err := o.bindings(ctx, p.home)
+	if err != nil {
+		return err
+	}
+	if len(p.clusters()) == 0 && len(bound) == 0 {
+		return nil
+	}
+	key := client.ObjectKey{Namespace: p.home, Name: v1beta1.OffloadingName}
+	switch err := o.Live.Get(ctx, key, &v1beta1.NamespaceOffloading{}); {
+	case err == nil:
+		return nil // not in our cache yet; its event is on the way
+	case !apierrors.IsNotFound(err):
+		return fmt.Errorf("get offloading of %s: %w", p.home, err)
+	}
+	return errors.Join(o.label(ctx, p), o.mappings(ctx, p), o.revoke(ctx, p))
+}
+
+// patchStatus writes the status, if there is anything new in it.
+func (o *Offloadings) patchStatus(ctx context.Context, before *v1beta1.NamespaceOffloading, p *pass) error {
+	if equality.Semantic.DeepEqual(before.Status, p.off.Status) {
+		return nil
+	}
+	after := p.off.DeepCopy()
+	// The lists of conditions are replaced as a whole: never on top of a state that we have not seen.
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := o.Home.Status().Patch(ctx, p.off, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("patch status of offloading of %s: %w", p.home, err)
+	}
+	o.announce(before, after)
+	return nil
+}

@@ -1,0 +1,143 @@
+package namespacemap
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// remove deletes a twin that home no longer asks for, and drops its entry once a live read says that it is gone.
+func (t *Twins) remove(ctx context.Context, v *visit, away string) (reconcile.Result, error) {
+	required, err := t.required(ctx, v.home, away)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if required {
+		return reconcile.Result{RequeueAfter: retryRequired}, nil
+	}
+	t.leaving(v.home)
+	there, err := t.expel(ctx, v.home, away)
+	if err != nil {
+		reason, message := explain(err)
+		if recordErr := t.record(ctx, v, terminating(away, reason, message)); recordErr != nil {
+			return reconcile.Result{}, fmt.Errorf("%w (after: %w)", recordErr, err)
+		}
+		return reconcile.Result{}, err
+	}
+	if there != nil {
+		err := t.record(ctx, v, terminating(away, "", heldBy(there)))
+		return reconcile.Result{RequeueAfter: retryTerminating}, err
+	}
+	t.gone(v.home)
+	if v.entry == nil {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{}, setEntry(ctx, t.Home, v.m, v.home, nil)
+}
+
+// discard deletes a twin that another one of the same home namespace stands in for.
+func (t *Twins) discard(ctx context.Context, v *visit, away string) error {
+	required, err := t.required(ctx, v.home, away)
+	if err != nil || required {
+		return err
+	}
+	_, err = t.expel(ctx, v.home, away)
+	return err
+}
+
+// required protects twins from a map that somebody edited or deleted by hand: as long as the NamespaceOffloading, read
+// live, says that this twin is required, it is the map that is wrong. One that was not processed yet says nothing.
+func (t *Twins) required(ctx context.Context, home, away string) (bool, error) {
+	off := &v1beta1.NamespaceOffloading{}
+	err := t.Live.Get(ctx, client.ObjectKey{Namespace: home, Name: v1beta1.OffloadingName}, off)
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("get offloading of %s: %w", home, err)
+	case !off.DeletionTimestamp.IsZero() || off.Status.OffloadingPhase == v1beta1.PhaseTerminating:
+		return false, nil
+	case off.Status.ObservedGeneration == 0:
+		return true, nil
+	}
+	conditions := off.Status.RemoteNamespacesConditions[t.ClusterID]
+	return isTrue(conditions, v1beta1.ConditionOffloadingRequired) && off.Status.RemoteNamespaceName == away, nil
+}
+
+// expel deletes a namespace of the provider if it is ours, and returns it while it is still there. What is not ours is
+// as good as gone.
+func (t *Twins) expel(ctx context.Context, home, away string) (*corev1.Namespace, error) {
+	if len(validation.IsDNS1123Label(away)) > 0 {
+		return nil, nil // refused from the start, or written by hand: no namespace is called so
+	}
+	twin, err := t.read(ctx, away)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("get twin %s: %w", away, err)
+	case !t.ours(twin, home):
+		return nil, nil
+	case !twin.DeletionTimestamp.IsZero():
+		return twin, nil
+	}
+	if err := t.delete(ctx, twin); err != nil {
+		return nil, err
+	}
+	twin, err = t.read(ctx, away)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get twin %s: %w", away, err)
+	}
+	return twin, nil
+}
+
+// delete deletes exactly the namespace that was just seen to be ours.
+func (t *Twins) delete(ctx context.Context, twin *corev1.Namespace) error {
+	seen := client.Preconditions{UID: ptr.To(twin.UID), ResourceVersion: ptr.To(twin.ResourceVersion)}
+	err := t.call(ctx, "delete", func(ctx context.Context) error { return t.Away.Delete(ctx, twin, seen) })
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete twin %s: %w", twin.Name, err)
+	}
+	return nil
+}
+
+// holders are the conditions by which the provider says what keeps a namespace from going.
+var holders = []corev1.NamespaceConditionType{
+	corev1.NamespaceDeletionDiscoveryFailure, corev1.NamespaceDeletionGVParsingFailure,
+	corev1.NamespaceDeletionContentFailure, corev1.NamespaceContentRemaining, corev1.NamespaceFinalizersRemaining,
+}
+
+// heldBy says, in the provider's words, what a namespace that is being deleted waits for.
+func heldBy(namespace *corev1.Namespace) string {
+	var words []string
+	for _, kind := range holders {
+		for _, condition := range namespace.Status.Conditions {
+			if condition.Type == kind && condition.Status == corev1.ConditionTrue && condition.Message != "" {
+				words = append(words, condition.Message)
+			}
+		}
+	}
+	text := fmt.Sprintf("namespace %s is being deleted", namespace.Name)
+	if len(words) > 0 {
+		text += ": " + strings.Join(words, "; ")
+	}
+	return text
+}
+
+func terminating(twin, reason, message string) v1beta1.TwinStatus {
+	return v1beta1.TwinStatus{
+		RemoteNamespace: twin, Phase: v1beta1.MappingTerminating, Reason: reason, Message: truncate(message, maxMessage),
+	}
+}
