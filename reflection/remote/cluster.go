@@ -80,6 +80,8 @@ func New(credential Credential, opts Options) (*Cluster, error) {
 		UserAgent:   opts.UserAgent,
 		RateLimiter: flowcontrol.NewTokenBucketRateLimiter(opts.QPS, opts.Burst),
 		Proxy:       opts.Proxy,
+		// Warnings are for who writes by hand, and a provider could fill our logs with them.
+		WarningHandler: rest.NoWarnings{},
 		TLSClientConfig: rest.TLSClientConfig{
 			ServerName: credential.ServerName, CAData: credential.CA,
 			CertData: credential.ClientCertificate, KeyData: credential.ClientKey,

@@ -149,8 +149,8 @@ func (c *Cluster) ask(ctx context.Context) error {
 	case http.StatusUnauthorized:
 		return &UnhealthyError{ReasonCredentialsRejected, c.rejection()}
 	default:
-		return &UnhealthyError{ReasonUnreachable, fmt.Sprintf("the provider's API server is not ready: it answers %d %s",
-			resp.StatusCode, http.StatusText(resp.StatusCode))}
+		return &UnhealthyError{ReasonUnreachable, fmt.Sprintf(
+			"the provider's API server is not ready: it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
 	}
 }
 

@@ -48,7 +48,7 @@ func first(refusals []refusal) error {
 
 func plainCluster(c *api.Cluster) error {
 	return first([]refusal{
-		{c.InsecureSkipTLSVerify, "insecure-skip-tls-verify is not allowed; give the provider's certificate-authority-data"},
+		{c.InsecureSkipTLSVerify, "insecure-skip-tls-verify is not allowed; give certificate-authority-data"},
 		{c.CertificateAuthority != "", "certificate-authority file paths are not allowed; use certificate-authority-data"},
 		{c.ProxyURL != "", "proxy-url is not allowed; it would send the credential through a third party"},
 	})
@@ -61,13 +61,14 @@ func plainUser(u *api.AuthInfo) error {
 		{u.TokenFile != "", "tokenFile is not allowed; use token"},
 		{u.ClientCertificate != "", "client-certificate file paths are not allowed; use client-certificate-data"},
 		{u.ClientKey != "", "client-key file paths are not allowed; use client-key-data"},
-		{u.Username != "" || u.Password != "", "basic authentication is not allowed; use a token or a client certificate"},
+		{u.Username != "" || u.Password != "", "basic authentication is not allowed; use a token"},
 		{impersonates(u), "impersonation (act-as) is not allowed; use a credential of the identity itself"},
 	})
 }
 
 func impersonates(u *api.AuthInfo) bool {
-	return u.Impersonate != "" || u.ImpersonateUID != "" || len(u.ImpersonateGroups) > 0 || len(u.ImpersonateUserExtra) > 0
+	return u.Impersonate != "" || u.ImpersonateUID != "" ||
+		len(u.ImpersonateGroups) > 0 || len(u.ImpersonateUserExtra) > 0
 }
 
 func address(server string) error {

@@ -1,0 +1,32 @@
+package reflection
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/ptr"
+)
+
+// rootCA is the ConfigMap that every cluster publishes, with its own certificate authority, in every namespace.
+const rootCA = "kube-root-ca.crt"
+
+// ConfigMaps are reflected unless they say otherwise.
+func ConfigMaps() Kind[*corev1.ConfigMap] {
+	return Kind[*corev1.ConfigMap]{
+		Resource: "configmaps",
+		New:      func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
+		Name: func(src *corev1.ConfigMap, origin string) string {
+			if src.Name == rootCA {
+				return suffixed(src.Name, origin)
+			}
+			return src.Name
+		},
+		Mirror: func(dst, src *corev1.ConfigMap) {
+			dst.Data, dst.BinaryData, dst.Immutable = src.Data, src.BinaryData, src.Immutable
+		},
+		Replace: func(live, want *corev1.ConfigMap) bool {
+			return ptr.Deref(live.Immutable, false) && !(ptr.Deref(want.Immutable, false) &&
+				equality.Semantic.DeepEqual(live.Data, want.Data) &&
+				equality.Semantic.DeepEqual(live.BinaryData, want.BinaryData))
+		},
+	}
+}

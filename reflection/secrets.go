@@ -1,0 +1,69 @@
+package reflection
+
+import (
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/ptr"
+)
+
+// helmRelease is the type of the Secrets in which Helm keeps its own state.
+const helmRelease corev1.SecretType = "helm.sh/release.v1"
+
+// errPodsUnknown: it cannot be said yet who refers to a Secret.
+var errPodsUnknown = errors.New("the pods at home are not known yet")
+
+// Secrets are reflected while a pod that runs on the provider refers to them: what nobody needs there is not shown
+// there (SEC-10). Credentials of the home cluster itself never leave it.
+func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
+	return Kind[*corev1.Secret]{
+		Resource: "secrets",
+		New:      func() *corev1.Secret { return &corev1.Secret{} },
+		Mirror: func(dst, src *corev1.Secret) {
+			dst.Type, dst.Data, dst.Immutable = src.Type, src.Data, src.Immutable
+		},
+		Never: func(src *corev1.Secret) string {
+			switch src.Type {
+			case corev1.SecretTypeServiceAccountToken, corev1.SecretTypeBootstrapToken, helmRelease:
+				return "Secrets of type " + string(src.Type) + " never leave home"
+			}
+			return ""
+		},
+		Stay: func(src *corev1.Secret) (string, error) {
+			all, known := pods.List(src.Namespace)
+			if !known {
+				return "", errPodsUnknown
+			}
+			for _, pod := range all {
+				if needs(pod, ourNode) && SecretsOf(&pod.Spec).Has(src.Name) {
+					return "", nil
+				}
+			}
+			return "no pod on the provider refers to it", nil
+		},
+		// A pod that is replaced shall not cost two writes and a moment without its Secret; SEC-10 allows 30 s.
+		Linger: 10 * time.Second,
+		Replace: func(live, want *corev1.Secret) bool {
+			return live.Type != want.Type || ptr.Deref(live.Immutable, false) &&
+				!(ptr.Deref(want.Immutable, false) && equality.Semantic.DeepEqual(live.Data, want.Data))
+		},
+		Watch: func(again func(namespace, name string)) {
+			pods.OnChange(func(pod *corev1.Pod) {
+				if !ourNode(pod.Spec.NodeName) {
+					return
+				}
+				for name := range SecretsOf(&pod.Spec) {
+					again(pod.Namespace, name)
+				}
+			})
+		},
+	}
+}
+
+// needs says whether a pod runs on the provider, or is going to.
+func needs(pod *corev1.Pod, ourNode func(string) bool) bool {
+	finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return !finished && pod.Spec.NodeName != "" && ourNode(pod.Spec.NodeName)
+}
