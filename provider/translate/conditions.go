@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Offloaded is our condition on a home pod. True: its remote pod has existed, which is remembered here so that a
@@ -141,3 +142,9 @@ func known(s corev1.ConditionStatus) bool {
 }
 
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
+
+// CreatedBefore tells whether the remote pod of a home pod was known to exist before t.
+func CreatedBefore(home *corev1.Pod, t metav1.Time) bool {
+	c := find(home.Status.Conditions, Offloaded)
+	return c != nil && c.Status == corev1.ConditionTrue && c.LastTransitionTime.Before(&t)
+}

@@ -1,0 +1,133 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/twinspace/twinspace/provider/translate"
+)
+
+// Reasons of a home pod whose remote pod went without home having asked for it.
+const (
+	ReasonRemotePodDeleted       = "RemotePodDeleted"
+	ReasonRemoteNamespaceDeleted = "RemoteNamespaceDeleted"
+)
+
+// orphan deletes a remote pod whose home pod is gone: deleted by force, or while we were not looking. The watch at home
+// knows only our Nodes' pods, so home itself is asked.
+func (p *Pods) orphan(ctx context.Context, w *work) error {
+	if w.owner == "" {
+		return nil // not ours
+	}
+	calling, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	home, err := p.opts.Home.CoreV1().Pods(w.Namespace).Get(calling, w.Name, metav1.GetOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("look for the home pod: %w", err)
+	}
+	if err == nil && string(home.UID) == w.owner {
+		return again{after: backoffMax} // of a Node that we do not serve, or not yet
+	}
+	if removal(w.away, ptr.To[int64](0), doOrphan) != doOrphan {
+		return nil
+	}
+	return p.remove(ctx, w.away, ptr.To[int64](0))
+}
+
+// confirm asks for a remote pod that the watch should have shown by now.
+func (p *Pods) confirm(ctx context.Context, w *work) error {
+	if rest := w.record.at.Add(lateWatch).Sub(p.opts.Clock.Now()); rest > 0 {
+		return again{after: rest}
+	}
+	away, err := p.liveOwn(ctx, w)
+	if err != nil {
+		return err
+	}
+	if away == nil {
+		return p.fail(ctx, w)
+	}
+	return again{after: lateWatch}
+}
+
+// lose lets a home pod fail whose remote pod went. It never runs again: its controller makes another.
+func (p *Pods) lose(ctx context.Context, w *work) error {
+	if w.twin != twinGone {
+		away, err := p.liveOwn(ctx, w)
+		if err != nil {
+			return err
+		}
+		if away != nil {
+			return again{after: time.Second} // the watch is late
+		}
+	}
+	return p.fail(ctx, w)
+}
+
+func (p *Pods) fail(ctx context.Context, w *work) error {
+	reason, message, err := p.why(ctx, w)
+	if err != nil {
+		return err
+	}
+	status := p.view().Lost(w.home, w.record.last, reason, message)
+	p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Offload", "%s", message)
+	return p.write(ctx, w, status)
+}
+
+// why tells a namespace that went from a pod that went. A namespace that is younger than the pod has replaced one.
+func (p *Pods) why(ctx context.Context, w *work) (reason, message string, err error) {
+	deleted := fmt.Sprintf("the twin of namespace %s was deleted at provider %s", w.Namespace, p.opts.Destination)
+	if w.twin == twinGone {
+		return ReasonRemoteNamespaceDeleted, deleted, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	ns, err := p.opts.Away.CoreV1().Namespaces().Get(ctx, w.space.away, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return ReasonRemoteNamespaceDeleted, deleted, nil
+	case err != nil:
+		return "", "", fmt.Errorf("read twin %s: %w", w.space.away, err)
+	case ns.DeletionTimestamp != nil, translate.CreatedBefore(w.home, ns.CreationTimestamp):
+		return ReasonRemoteNamespaceDeleted, deleted, nil
+	default:
+		return ReasonRemotePodDeleted,
+			fmt.Sprintf("remote pod %s/%s was deleted at provider %s", w.space.away, w.Name, p.opts.Destination), nil
+	}
+}
+
+// finish lets a home pod go once its remote pod is gone: first its last status, then the object.
+func (p *Pods) finish(ctx context.Context, w *work) error {
+	if w.twin != twinGone {
+		away, err := p.liveOwn(ctx, w)
+		if err != nil {
+			return err
+		}
+		if away != nil {
+			if removal(away, w.home.DeletionGracePeriodSeconds, doRemove) == doRemove {
+				return p.remove(ctx, away, w.home.DeletionGracePeriodSeconds)
+			}
+			return again{after: time.Second} // the watch is late
+		}
+	}
+	if err := p.write(ctx, w, p.view().Ended(w.home, w.record.last)); err != nil {
+		return err
+	}
+	if ptr.Deref(w.home.DeletionGracePeriodSeconds, 0) == 0 {
+		return nil // nothing but finalizers of others holds it
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := p.opts.Home.CoreV1().Pods(w.Namespace).Delete(ctx, w.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(w.home.UID)),
+	})
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete home pod: %w", err)
+	}
+	return nil
+}

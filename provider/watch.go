@@ -1,0 +1,109 @@
+package provider
+
+import (
+	"context"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/informers/internalinterfaces"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// watch is one informer that can be stopped. Its store lives as long as it does.
+type watch struct {
+	informer cache.SharedIndexInformer
+	cancel   context.CancelFunc
+}
+
+// watchOptions say what a watch of pods selects and keeps.
+type watchOptions struct {
+	namespace string
+	tweak     internalinterfaces.TweakListOptionsFunc
+	transform cache.TransformFunc
+	handler   cache.ResourceEventHandlerFuncs
+	// synced is called once when the first list is in.
+	synced func()
+}
+
+// startWatch begins watching pods; running counts the goroutines until they end.
+func startWatch(ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions) (*watch, error) {
+	informer := coreinformers.NewFilteredPodInformer(client, o.namespace, 0, cache.Indexers{}, o.tweak)
+	if err := informer.SetTransform(o.transform); err != nil {
+		return nil, err
+	}
+	registration, err := informer.AddEventHandler(o.handler)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	running.Add(2)
+	go func() {
+		defer running.Done()
+		informer.RunWithContext(ctx)
+	}()
+	go func() {
+		defer running.Done()
+		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+			o.synced()
+		}
+	}()
+	return &watch{informer: informer, cancel: cancel}, nil
+}
+
+// pod returns a pod of the store, or nil.
+func (w *watch) pod(k key) *corev1.Pod {
+	if w == nil {
+		return nil
+	}
+	obj, ok, err := w.informer.GetStore().GetByKey(k.String())
+	if err != nil || !ok {
+		return nil
+	}
+	return obj.(*corev1.Pod)
+}
+
+func (w *watch) pods() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, obj := range w.informer.GetStore().List() {
+		out = append(out, obj.(*corev1.Pod))
+	}
+	return out
+}
+
+func (w *watch) hasSynced() bool { return w != nil && w.informer.HasSynced() }
+
+func (w *watch) stop() {
+	if w != nil {
+		w.cancel()
+	}
+}
+
+// withoutManagedFields is the transform of home pods: the managed fields are a third of a pod, and nobody reads them.
+func withoutManagedFields(obj any) (any, error) {
+	if pod, ok := obj.(*corev1.Pod); ok {
+		pod.ManagedFields = nil
+	}
+	return obj, nil
+}
+
+// onlyStatus is the transform of remote pods: their status, their marks, and what deleting them needs.
+func onlyStatus(obj any) (any, error) {
+	pod, ok := obj.(*corev1.Pod)
+	if !ok {
+		return obj, nil
+	}
+	m := pod.ObjectMeta
+	pod.ObjectMeta = metav1.ObjectMeta{
+		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		DeletionTimestamp: m.DeletionTimestamp, DeletionGracePeriodSeconds: m.DeletionGracePeriodSeconds,
+		Labels:      map[string]string{v1beta1.LabelOrigin: m.Labels[v1beta1.LabelOrigin]},
+		Annotations: map[string]string{v1beta1.AnnotationHomeUID: m.Annotations[v1beta1.AnnotationHomeUID]},
+	}
+	pod.Spec = corev1.PodSpec{TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds}
+	return pod, nil
+}

@@ -1,0 +1,120 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+
+	"github.com/twinspace/twinspace/provider/translate"
+)
+
+const fieldManager = "virtual-kubelet"
+
+// mirror tells home what the remote pod does. Updates of the home pod that the remote one shall follow belong here too:
+// this is where both are known to exist.
+func (p *Pods) mirror(ctx context.Context, w *work) error {
+	status := p.view().Status(w.home, w.away)
+	if status.Phase == corev1.PodPending && status.Reason == "" && !translate.Existed(w.home) {
+		if rest := p.settling(w); rest > 0 {
+			return again{after: rest}
+		}
+	}
+	return p.write(ctx, w, status)
+}
+
+// settling returns for how long news that may soon be overtaken are still held back.
+func (p *Pods) settling(w *work) time.Duration {
+	var rest time.Duration
+	now := p.opts.Clock.Now()
+	p.memory.with(w.key, w.home.UID, func(r *record) {
+		if r.since.IsZero() {
+			r.since = now
+		}
+		rest = r.since.Add(settle).Sub(now)
+	})
+	return rest
+}
+
+// write makes the home pod's status so, with one patch, or none when it is so already.
+func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) error {
+	patch, err := translate.StatusPatch(w.home.UID, &w.home.Status, &status)
+	if err != nil || patch == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	got, err := p.opts.Home.CoreV1().Pods(w.Namespace).Patch(ctx, w.Name, types.StrategicMergePatchType, patch,
+		metav1.PatchOptions{FieldManager: fieldManager}, "status")
+	switch {
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // gone, or a successor: its event is on the way
+		return nil
+	case err != nil:
+		return fmt.Errorf("write status: %w", err)
+	}
+	got.ManagedFields = nil
+	p.memory.with(w.key, w.home.UID, func(r *record) { r.written = got })
+	w.home = got
+	return nil
+}
+
+// remove deletes exactly this remote pod. What remains is told by its watch.
+func (p *Pods) remove(ctx context.Context, away *corev1.Pod, grace *int64) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := p.opts.Away.CoreV1().Pods(away.Namespace).Delete(ctx, away.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
+	})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return again{after: time.Second} // its watch is late
+	}
+	if err != nil {
+		return fmt.Errorf("delete remote pod: %w", err)
+	}
+	return nil
+}
+
+// ownGrace is the grace period that a remote pod asks for. The API accepts negative ones, and means 1.
+func ownGrace(away *corev1.Pod) *int64 {
+	g := away.Spec.TerminationGracePeriodSeconds
+	if g != nil && *g < 0 {
+		return ptr.To[int64](1)
+	}
+	return g
+}
+
+// live reads the remote pod itself; nil means that there is none.
+func (p *Pods) live(ctx context.Context, w *work) (*corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	away, err := p.opts.Away.CoreV1().Pods(w.space.away).Get(ctx, w.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read remote pod: %w", err)
+	}
+	return away, nil
+}
+
+// liveOwn is live for the remote pod of this home pod only. One that has lost our mark is an error: it is the same pod,
+// so the home pod may not go on without it, and we may not touch it.
+func (p *Pods) liveOwn(ctx context.Context, w *work) (*corev1.Pod, error) {
+	away, err := p.live(ctx, w)
+	if away == nil || err != nil {
+		return nil, err
+	}
+	switch {
+	case translate.HomeUID(away, p.opts.Origin) == string(w.home.UID):
+		return away, nil
+	case w.record.away != "" && away.UID == w.record.away:
+		return nil, fmt.Errorf("remote pod %s/%s has lost our labels: put them back", away.Namespace, away.Name)
+	default:
+		return nil, nil
+	}
+}
