@@ -1,8 +1,8 @@
 // Package placement decides which nodes may take a pod, and says why in words that the pod's owner understands.
 //
-// It is pure: facts go in, verdicts come out. The scheduler asks it before binding, the agent asks it again about pods
-// that were bound behind the scheduler's back, and liqoctl asks it to explain; so all three give the same answer in the
-// same sentence.
+// It is pure: facts go in, verdicts come out. The scheduler asks it before binding, the agent asks it again about
+// pods that were bound behind the scheduler's back, and liqoctl asks it to explain; so all three give the same answer
+// in the same sentence.
 //
 // What depends on the namespace alone is computed once per change ([Compile]), what depends on the pod once per pod
 // ([Decide]), and what is left per node ([Rule.On]) is a look at the node's labels.
@@ -35,8 +35,8 @@ func RuntimeClass(pod *corev1.Pod) string {
 	return *pod.Spec.RuntimeClassName
 }
 
-// Rule is the decision about one pod, ready to be asked about nodes. Its zero value permits every node and is of no use:
-// get one from [Decide] or [Unknown].
+// Rule is the decision about one pod, ready to be asked about nodes. Its zero value is of no use: get one from [Decide]
+// or [Unknown].
 type Rule struct {
 	home   Verdict // on ordinary nodes
 	away   Verdict // on virtual nodes; when it permits, selection and twin have the last word
@@ -65,15 +65,15 @@ func Decide(f Facts) Rule {
 	return r
 }
 
-// Unknown returns a rule under which a pod waits, on every node, because the caller does not have the facts yet; why is
-// a sentence about it.
+// Unknown returns a rule under which a pod waits, on every node, because the caller does not have the facts yet; why
+// is a sentence about it.
 func Unknown(why string) Rule {
 	v := Verdict{Outcome: Waits, Reason: ReasonUnknown, Message: why}
 	return Rule{home: v, away: v}
 }
 
-// On returns the verdict about a node. The pod's own node selector, affinity and tolerations apply on top; none of them
-// overrides it.
+// On returns the verdict about a node. The pod's own node selector, affinity and tolerations apply on top; none of
+// them overrides it.
 func (r *Rule) On(node *corev1.Node) Verdict {
 	if !IsVirtual(node) {
 		return r.home

@@ -34,18 +34,20 @@ func twins(cluster string) v1beta1.TwinStatus {
 
 // What is said, in the user's words.
 const (
-	yes           = ""
-	notOffloaded  = "namespace is not offloaded"
-	class         = `RuntimeClass "liqo" asks for a virtual node`
-	local         = "strategy Local keeps the pods of this namespace at home"
-	remote        = "strategy Remote sends the pods of this namespace to virtual nodes"
-	notSelected   = "cluster is not selected for this namespace"
-	twinWaits     = `the twin namespace on cluster "provider-2" is not ready yet`
-	unprocessed   = "waiting for the offloading of this namespace to be processed, which its label liqo.io/scheduling-enabled=true announces"
+	yes          = ""
+	notOffloaded = "namespace is not offloaded"
+	class        = `RuntimeClass "liqo" asks for a virtual node`
+	local        = "strategy Local keeps the pods of this namespace at home"
+	remote       = "strategy Remote sends the pods of this namespace to virtual nodes"
+	notSelected  = "cluster is not selected for this namespace"
+	twinWaits    = `the twin namespace on cluster "provider-2" is not ready yet`
+	unprocessed  = "waiting for the offloading of this namespace to be processed, which its label " +
+		"liqo.io/scheduling-enabled=true announces"
 	beingRemoved  = "the offloading of this namespace is being removed"
 	twinsLeaving  = "waiting until the twin namespaces of this namespace are gone"
-	badExpression = `the cluster selector of this namespace is invalid: nodeSelectorTerms[0].matchExpressions[0].operator: ` +
-		`Unsupported value: "Equals": supported values: "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"`
+	badExpression = "the cluster selector of this namespace is invalid: " +
+		`nodeSelectorTerms[0].matchExpressions[0].operator: Unsupported value: "Equals": ` +
+		`supported values: "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"`
 )
 
 func offloading(s v1beta1.PodOffloadingStrategy) *build.OffloadingBuilder {

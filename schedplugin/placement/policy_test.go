@@ -25,7 +25,9 @@ func TestSelects(t *testing.T) {
 		return &v1beta1.ClusterSelector{NodeSelectorTerms: terms}
 	}
 	const region, zone = corev1.LabelTopologyRegion, corev1.LabelTopologyZone
-	node := build.VirtualNodesNode(build.VirtualNode("provider-1", "provider-1", region, "eu", zone, "eu-1", "cost", "7"))
+	node := build.VirtualNodesNode(
+		build.VirtualNode("provider-1", "provider-1", region, "eu", zone, "eu-1", "cost", "7"),
+	)
 	for name, test := range map[string]struct {
 		selector *v1beta1.ClusterSelector
 		want     bool
@@ -37,14 +39,31 @@ func TestSelects(t *testing.T) {
 		"one empty term matches nothing":    {selector: selector(corev1.NodeSelectorTerm{}), want: false},
 		"label matches":                     {selector: selector(labelled(in(region, "eu", "us"))), want: true},
 		"label differs":                     {selector: selector(labelled(in(region, "us"))), want: false},
-		"expressions of a term are ANDed":   {selector: selector(labelled(in(region, "eu"), in(zone, "eu-2"))), want: false},
-		"terms are ORed":                    {selector: selector(labelled(in(region, "us")), labelled(in(zone, "eu-1"))), want: true},
-		"an empty term beside a match":      {selector: selector(corev1.NodeSelectorTerm{}, labelled(in(zone, "eu-1"))), want: true},
-		"by name":                           {selector: selector(called(in(metav1.ObjectNameField, "provider-1"))), want: true},
-		"by another name":                   {selector: selector(called(in(metav1.ObjectNameField, "provider-2"))), want: false},
-		"names are ORed in terms of their own": {
-			selector: selector(called(in(metav1.ObjectNameField, "provider-2")), called(in(metav1.ObjectNameField, "provider-1"))),
+		"expressions of a term are ANDed": {
+			selector: selector(labelled(in(region, "eu"), in(zone, "eu-2"))),
+			want:     false,
+		},
+		"terms are ORed": {
+			selector: selector(labelled(in(region, "us")), labelled(in(zone, "eu-1"))),
 			want:     true,
+		},
+		"an empty term beside a match": {
+			selector: selector(corev1.NodeSelectorTerm{}, labelled(in(zone, "eu-1"))),
+			want:     true,
+		},
+		"by name": {
+			selector: selector(called(in(metav1.ObjectNameField, "provider-1"))),
+			want:     true,
+		},
+		"by another name": {
+			selector: selector(called(in(metav1.ObjectNameField, "provider-2"))),
+			want:     false,
+		},
+		"names are ORed in terms of their own": {
+			selector: selector(
+				called(in(metav1.ObjectNameField, "provider-2")), called(in(metav1.ObjectNameField, "provider-1")),
+			),
+			want: true,
 		},
 		"name and label of one term are ANDed": {
 			selector: selector(corev1.NodeSelectorTerm{
@@ -127,7 +146,9 @@ func TestRuntimeClass(t *testing.T) {
 }
 
 func BenchmarkOn(b *testing.B) {
-	rule := placement.Decide(placement.Facts{Policy: placement.Compile(offloading(v1beta1.LocalAndRemote).Obj()), Twin: twins})
+	rule := placement.Decide(placement.Facts{
+		Policy: placement.Compile(offloading(v1beta1.LocalAndRemote).Obj()), Twin: twins,
+	})
 	for name, node := range nodes {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

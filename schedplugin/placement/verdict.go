@@ -57,6 +57,15 @@ const (
 	ReasonUnknown Reason = "Unknown"
 )
 
+// Reasons returns every reason that can keep a pod from a node.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonNotOffloaded, ReasonRuntimeClass, ReasonStrategyLocal, ReasonStrategyRemote, ReasonNotSelected,
+		ReasonSelectorInvalid, ReasonTwinNotReady, ReasonTwinFailed, ReasonNotProcessed, ReasonTerminating,
+		ReasonTwinsLeaving, ReasonUnknown,
+	}
+}
+
 // Verdict is the answer about one pod and one node.
 type Verdict struct {
 	Outcome Outcome

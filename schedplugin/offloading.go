@@ -1,0 +1,148 @@
+package schedplugin
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/twinspace/twinspace/schedplugin/placement"
+)
+
+// Offloading is the plugin that applies the policy of namespaces.
+type Offloading struct {
+	policies *policies
+	proofs   *proofs
+	refusals *refusals
+	nodes    corelisters.NodeLister
+	pods     corev1client.PodsGetter
+	// unordered is set when a pod was bound past Bind, which only a wrong configuration does.
+	unordered atomic.Bool
+}
+
+var (
+	_ fwk.PreFilterPlugin   = &Offloading{}
+	_ fwk.FilterPlugin      = &Offloading{}
+	_ fwk.BindPlugin        = &Offloading{}
+	_ fwk.PostBindPlugin    = &Offloading{}
+	_ fwk.SignPlugin        = &Offloading{}
+	_ fwk.EnqueueExtensions = &Offloading{}
+)
+
+// Name returns the plugin's name in configurations.
+func (o *Offloading) Name() string { return Name }
+
+// cycle is what is known about a pod for the length of one attempt to schedule it.
+type cycle struct {
+	rule     placement.Rule
+	identity identity
+	// tolerant is the pod as it would be on a virtual node, nil if it cannot get there.
+	tolerant *corev1.Pod
+	// counted has a bit for each reason that was counted, since reasons are counted per attempt, not per node.
+	counted atomic.Uint32
+	// checked says that Bind had its turn.
+	checked atomic.Bool
+}
+
+const cycleKey fwk.StateKey = Name
+
+// Clone implements [fwk.StateData]. Nothing in a cycle depends on the pods of a node, which is what clones differ in.
+func (c *cycle) Clone() fwk.StateData { return c }
+
+func cycleOf(state fwk.CycleState) (*cycle, error) {
+	data, err := state.Read(cycleKey)
+	if err != nil {
+		return nil, fmt.Errorf("%s has not run PreFilter: %w", Name, err)
+	}
+	c, ok := data.(*cycle)
+	if !ok {
+		return nil, fmt.Errorf("state of %s is a %T", Name, data)
+	}
+	return c, nil
+}
+
+// PreFilter decides what does not depend on the node. Pods that stay at home skip Filter, so that ordinary namespaces
+// pay nothing per node: the taint keeps them off virtual nodes, unless they tolerate it or a node lacks it.
+func (o *Offloading) PreFilter(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (
+	*fwk.PreFilterResult, *fwk.Status,
+) {
+	c := &cycle{}
+	c.rule, c.identity = o.policies.rule(pod)
+	state.Write(cycleKey, c)
+	if verdict, nowhere := c.rule.Nowhere(); nowhere {
+		return nil, o.refusals.status(c, verdict)
+	}
+	if c.rule.HomeOnly() {
+		if tolerates(pod) || o.policies.anyBare() {
+			return nil, nil
+		}
+		return nil, fwk.NewStatus(fwk.Skip)
+	}
+	if o.unordered.Load() {
+		c.rule = placement.Unknown("the scheduler's configuration must list " + Name + " first under bind")
+		verdict, _ := c.rule.Nowhere()
+		return nil, o.refusals.status(c, verdict)
+	}
+	c.tolerant = tolerant(pod)
+	return nil, nil
+}
+
+// PreFilterExtensions returns nil: pods on a node do not change the policy.
+func (o *Offloading) PreFilterExtensions() fwk.PreFilterExtensions { return nil }
+
+// Filter looks up the verdict about one node. A refusal is unresolvable, so nobody is preempted for it.
+func (o *Offloading) Filter(_ context.Context, state fwk.CycleState, _ *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
+	c, err := cycleOf(state)
+	if err != nil {
+		return fwk.AsStatus(err)
+	}
+	return o.refusals.status(c, c.rule.On(info.Node()))
+}
+
+// signature is what Filter depends on, besides the node. Pods of all ordinary namespaces sign alike.
+type signature struct {
+	Namespace string   `json:",omitempty"`
+	Policy    identity `json:",omitzero"`
+	Class     string   `json:",omitempty"`
+}
+
+// SignPod tells the pods apart that Filter may treat differently, so that scheduling in batches stays on.
+func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFragment, *fwk.Status) {
+	rule, identity := o.policies.rule(pod)
+	var s signature
+	if !rule.HomeOnly() {
+		s = signature{Namespace: pod.Namespace, Policy: identity, Class: asked(pod)}
+	}
+	return []fwk.SignFragment{{Key: "liqo.io/" + Name, Value: s}}, nil
+}
+
+// EventsToRegister names the scheduler's own events that can end a refusal. Changes of our kinds and of namespaces wake
+// pods by themselves, see [policies.change]: the scheduler would not start while a kind that it is told to watch is
+// missing.
+func (o *Offloading) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
+	return []fwk.ClusterEventWithHint{{
+		Event:          fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.UpdateNodeLabel},
+		QueueingHintFn: o.afterNode,
+	}}, nil
+}
+
+// afterNode wakes a pod if the policy permits a node that is new, or did not permit before it was relabelled.
+func (o *Offloading) afterNode(_ klog.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
+	node, ok := after.(*corev1.Node)
+	if !ok {
+		return fwk.Queue, fmt.Errorf("expected a Node, got %T", after)
+	}
+	rule, _ := o.policies.rule(pod)
+	if rule.On(node).Outcome != placement.Permitted {
+		return fwk.QueueSkip, nil
+	}
+	if old, ok := before.(*corev1.Node); ok && rule.On(old).Outcome == placement.Permitted {
+		return fwk.QueueSkip, nil
+	}
+	return fwk.Queue, nil
+}

@@ -1,0 +1,256 @@
+package schedplugin
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/schedplugin/placement"
+)
+
+// identity tells versions of a namespace's policy apart; the zero value stands for no NamespaceOffloading. Status is no
+// part of it: users do not edit it.
+type identity struct {
+	UID        types.UID `json:",omitempty"`
+	Generation int64     `json:",omitempty"`
+	Deleting   bool      `json:",omitempty"`
+}
+
+func identify(off *v1beta1.NamespaceOffloading) identity {
+	return identity{UID: off.UID, Generation: off.Generation, Deleting: off.DeletionTimestamp != nil}
+}
+
+type offloading struct {
+	identity identity
+	policy   *placement.Policy
+}
+
+// twins are the states of twins by cluster id and home namespace. Neither level of the map is ever written after it was
+// made, so a scheduling cycle keeps the one that it started with.
+type twins map[string]map[string]v1beta1.TwinStatus
+
+// policies are what the plugins know of the cluster. Reading them costs no API call; changing them wakes the pods that
+// the change helps, and no others.
+type policies struct {
+	logger     klog.Logger
+	namespaces corelisters.NamespaceLister
+	pods       corelisters.PodLister
+	queue      fwk.PodActivator
+
+	// changing is held during a change, so that before and after are compared with nothing in between.
+	changing sync.Mutex
+
+	mu          sync.RWMutex // guards what follows
+	read        bool         // the API server has said which NamespaceOffloadings there are
+	offloadings map[string]offloading
+	twins       twins
+	virtual     map[string]*corev1.Node
+	bare        bool // a virtual node lacks the taint
+}
+
+func newPolicies(ctx context.Context, handle fwk.Handle) *policies {
+	core := handle.SharedInformerFactory().Core().V1()
+	return &policies{
+		logger:      klog.FromContext(ctx),
+		namespaces:  core.Namespaces().Lister(),
+		pods:        core.Pods().Lister(),
+		queue:       handle,
+		offloadings: map[string]offloading{},
+		twins:       twins{},
+		virtual:     map[string]*corev1.Node{},
+	}
+}
+
+// rule returns what placement decides about a pod, and for which version of its namespace's policy.
+func (p *policies) rule(pod *corev1.Pod) (placement.Rule, identity) {
+	ns, err := p.namespaces.Get(pod.Namespace)
+	if err != nil { // the only error is that the cache lacks it, and a pod's namespace comes before the pod
+		return placement.Unknown("the scheduler has not seen this namespace yet"), identity{}
+	}
+	return p.decide(pod.Namespace, ns.Labels, placement.RuntimeClass(pod))
+}
+
+func (p *policies) decide(namespace string, labels map[string]string, class string) (placement.Rule, identity) {
+	p.mu.RLock()
+	read, off, twins := p.read, p.offloadings[namespace], p.twins
+	p.mu.RUnlock()
+	if !read {
+		return placement.Unknown("the scheduler has not read the NamespaceOffloadings yet"), identity{}
+	}
+	return placement.Decide(placement.Facts{
+		Labels: labels, Policy: off.policy, RuntimeClass: class,
+		Twin: func(cluster string) v1beta1.TwinStatus { return twins[cluster][namespace] },
+	}), off.identity
+}
+
+// anyBare says whether some virtual node lacks the taint, so that the taint alone keeps nobody away.
+func (p *policies) anyBare() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.bare
+}
+
+// putOffloading takes note of a NamespaceOffloading that is new or changed.
+func (p *policies) putOffloading(off *v1beta1.NamespaceOffloading) {
+	if off.Name != v1beta1.OffloadingName {
+		return
+	}
+	entry := offloading{identity: identify(off), policy: placement.Compile(off)}
+	p.change([]string{off.Namespace}, func() { p.offloadings[off.Namespace] = entry })
+}
+
+// dropOffloading takes note of a NamespaceOffloading that is gone.
+func (p *policies) dropOffloading(off *v1beta1.NamespaceOffloading) {
+	if off.Name != v1beta1.OffloadingName {
+		return
+	}
+	p.change([]string{off.Namespace}, func() { delete(p.offloadings, off.Namespace) })
+}
+
+// replaceOffloadings takes note of all NamespaceOffloadings that there are.
+func (p *policies) replaceOffloadings(all []*v1beta1.NamespaceOffloading) {
+	fresh := map[string]offloading{}
+	for _, off := range all {
+		if off.Name == v1beta1.OffloadingName {
+			fresh[off.Namespace] = offloading{identity: identify(off), policy: placement.Compile(off)}
+		}
+	}
+	affected := maps.Clone(fresh)
+	p.mu.RLock()
+	maps.Copy(affected, p.offloadings)
+	first := !p.read
+	p.mu.RUnlock()
+	p.change(keys(affected), func() { p.offloadings, p.read = fresh, true })
+	if first {
+		p.wakeAll()
+	}
+}
+
+// noOffloadings takes note that the API server answered and has none to show: the kind does not exist, or is not for us
+// to see. What was known before stays, since definitions do not vanish before their objects do.
+func (p *policies) noOffloadings() {
+	p.mu.RLock()
+	first := !p.read
+	p.mu.RUnlock()
+	p.change(nil, func() { p.read = true })
+	if first {
+		p.wakeAll()
+	}
+}
+
+// putMap takes note of the twins on one cluster. Only the map in the cluster's own tenant namespace counts, or anybody
+// who may create one anywhere could declare twins ready.
+func (p *policies) putMap(m *v1beta1.NamespaceMap) {
+	if m.Namespace == v1beta1.TenantNamespace(m.Name) {
+		p.setTwins(m.Name, m.Status.CurrentMapping)
+	}
+}
+
+// dropMap takes note that a cluster has no twins any more.
+func (p *policies) dropMap(m *v1beta1.NamespaceMap) {
+	if m.Namespace == v1beta1.TenantNamespace(m.Name) {
+		p.setTwins(m.Name, nil)
+	}
+}
+
+// replaceMaps takes note of the twins on all clusters.
+func (p *policies) replaceMaps(all []*v1beta1.NamespaceMap) {
+	p.mu.RLock()
+	gone := maps.Clone(p.twins)
+	p.mu.RUnlock()
+	for _, m := range all {
+		delete(gone, m.Name)
+		p.putMap(m)
+	}
+	for cluster := range gone {
+		p.setTwins(cluster, nil)
+	}
+}
+
+func (p *policies) setTwins(cluster string, states map[string]v1beta1.TwinStatus) {
+	p.mu.RLock()
+	before := p.twins[cluster]
+	p.mu.RUnlock()
+	p.change(changed(before, states), func() {
+		fresh := maps.Clone(p.twins)
+		if fresh[cluster] = states; states == nil {
+			delete(fresh, cluster)
+		}
+		p.twins = fresh
+	})
+}
+
+// changed returns the namespaces whose twins differ.
+func changed(before, after map[string]v1beta1.TwinStatus) []string {
+	var namespaces []string
+	for ns, state := range after {
+		if before[ns] != state {
+			namespaces = append(namespaces, ns)
+		}
+	}
+	for ns := range before {
+		if _, still := after[ns]; !still {
+			namespaces = append(namespaces, ns)
+		}
+	}
+	return namespaces
+}
+
+// putNode takes note of a node that is new or changed. The scheduler's own events wake the pods that it helps.
+func (p *policies) putNode(node *corev1.Node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if placement.IsVirtual(node) {
+		p.virtual[node.Name] = node
+	} else if _, was := p.virtual[node.Name]; was {
+		delete(p.virtual, node.Name)
+	} else {
+		return
+	}
+	p.recountBare()
+}
+
+// dropNode takes note of a node that is gone.
+func (p *policies) dropNode(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.virtual, name)
+	p.recountBare()
+}
+
+func (p *policies) recountBare() {
+	p.bare = false
+	for _, node := range p.virtual {
+		p.bare = p.bare || !tainted(node)
+	}
+}
+
+func (p *policies) pending(namespace string) []*corev1.Pod {
+	all, err := p.pods.Pods(namespace).List(labels.Everything())
+	if err != nil { // a lister reads memory and has no way to fail
+		return nil
+	}
+	var waiting []*corev1.Pod
+	for _, pod := range all {
+		if pod.Spec.NodeName == "" {
+			waiting = append(waiting, pod)
+		}
+	}
+	return waiting
+}
+
+func keys[V any](m map[string]V) []string {
+	all := make([]string, 0, len(m))
+	for key := range m {
+		all = append(all, key)
+	}
+	return all
+}

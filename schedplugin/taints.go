@@ -1,0 +1,82 @@
+package schedplugin
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/tainttoleration"
+
+	"github.com/twinspace/twinspace/schedplugin/placement"
+)
+
+// Taints is the in-tree TaintToleration, except that the taint of virtual nodes is a matter of policy: a pod whose
+// namespace may use them is looked at as if it tolerated that one taint. All other taints refuse as ever, and pods of
+// namespaces that stay at home meet the plain in-tree plugin.
+type Taints struct {
+	*tainttoleration.TaintToleration
+	policies *policies
+	refusals *refusals
+}
+
+var (
+	_ fwk.FilterPlugin      = &Taints{}
+	_ fwk.PreScorePlugin    = &Taints{}
+	_ fwk.ScorePlugin       = &Taints{}
+	_ fwk.SignPlugin        = &Taints{}
+	_ fwk.EnqueueExtensions = &Taints{}
+)
+
+func newTaints(inTree fwk.Plugin, p *policies, r *refusals) (*Taints, error) {
+	taints, ok := inTree.(*tainttoleration.TaintToleration)
+	if !ok {
+		return nil, fmt.Errorf("start plugin %s: in-tree plugin is a %T", TaintName, inTree)
+	}
+	return &Taints{TaintToleration: taints, policies: p, refusals: r}, nil
+}
+
+// Name returns the plugin's name in configurations.
+func (t *Taints) Name() string { return TaintName }
+
+// Filter asks the in-tree plugin first, which settles it for ordinary nodes.
+func (t *Taints) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
+	status := t.TaintToleration.Filter(ctx, state, pod, info)
+	if status.IsSuccess() || !placement.IsVirtual(info.Node()) {
+		return status
+	}
+	c, err := cycleOf(state)
+	if err != nil { // without the policy plugin, every taint means what it means in-tree
+		return status
+	}
+	if c.tolerant == nil {
+		return t.refusals.status(c, c.rule.On(info.Node()))
+	}
+	return t.TaintToleration.Filter(ctx, state, c.tolerant, info)
+}
+
+// EventsToRegister returns the in-tree events; their hints look at a pod in the same way as Filter, or a virtual node
+// that loses another taint would never wake the pods that were refused for it.
+func (t *Taints) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHint, error) {
+	events, err := t.TaintToleration.EventsToRegister(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("events of %s: %w", tainttoleration.Name, err)
+	}
+	for i := range events {
+		events[i].QueueingHintFn = t.tolerantly(events[i].QueueingHintFn)
+	}
+	return events, nil
+}
+
+func (t *Taints) tolerantly(hint fwk.QueueingHintFn) fwk.QueueingHintFn {
+	if hint == nil {
+		return nil
+	}
+	return func(logger klog.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
+		if rule, _ := t.policies.rule(pod); !rule.HomeOnly() {
+			pod = tolerant(pod)
+		}
+		return hint(logger, pod, before, after)
+	}
+}
