@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/namespacemap"
+)
+
+const (
+	// leaseName is the lease, in namespace liqo, that the leader holds.
+	leaseName = "controller-manager"
+	// lookForKinds is how often it is asked whether the custom resources are installed.
+	lookForKinds = 5 * time.Second
+)
+
+// run works until ctx ends.
+func run(ctx context.Context, opts *options) error {
+	ctrl.SetLogger(klog.NewKlogr())
+	config, err := clientcmd.BuildConfigFromFlags("", opts.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("load the kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = opts.qps, opts.burst
+	config.UserAgent = rest.DefaultKubernetesUserAgent()
+	mgr, err := newManager(config, opts)
+	if err != nil {
+		return err
+	}
+	uncached, err := client.New(config, client.Options{Scheme: mgr.GetScheme()})
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	id, err := namespacemap.EnsureClusterID(ctx, uncached, opts.clusterID)
+	if err != nil {
+		return err
+	}
+	kinds, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make a client for discovery: %w", err)
+	}
+	starter := &starter{mgr: mgr, kinds: kinds, clusterID: id, started: make(chan struct{})}
+	if err := errors.Join(
+		mgr.Add(starter),
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("custom-resources", starter.ready),
+	); err != nil {
+		return fmt.Errorf("set up the manager: %w", err)
+	}
+	klog.FromContext(ctx).Info("Starting", "clusterID", id)
+	return mgr.Start(ctx)
+}
+
+func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("register kinds: %w", err)
+	}
+	byObject, err := namespacemap.CacheOptions()
+	if err != nil {
+		return nil, fmt.Errorf("select what to cache: %w", err)
+	}
+	mgr, err := ctrl.NewManager(config, manager.Options{
+		Scheme:                        scheme,
+		Cache:                         cache.Options{ByObject: byObject, DefaultTransform: cache.TransformStripManagedFields()},
+		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
+		HealthProbeBindAddress:        opts.healthAddress,
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       v1beta1.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// starter starts the reconcilers once their kinds exist: a controller-manager may be there before its custom resources.
+type starter struct {
+	mgr       manager.Manager
+	kinds     discovery.ServerResourcesInterface
+	clusterID string
+	started   chan struct{}
+}
+
+// NeedLeaderElection lets a replica that stands by say, too, whether it could take over.
+func (*starter) NeedLeaderElection() bool { return false }
+
+// Start waits for the kinds and adds the reconcilers to the running manager, which starts them on its leader.
+func (s *starter) Start(ctx context.Context) error {
+	logger := klog.FromContext(ctx)
+	var told bool
+	err := wait.PollUntilContextCancel(ctx, lookForKinds, true, func(context.Context) (bool, error) {
+		missing := s.missing()
+		if missing != nil && !told {
+			told = true
+			logger.Info("Waiting for the custom resources of offloading.liqo.io: apply manifests/crd", "why", missing.Error())
+		}
+		return missing == nil, nil
+	})
+	if err != nil {
+		return nil // the only error is the end of ctx
+	}
+	home, live := s.mgr.GetClient(), s.mgr.GetAPIReader()
+	offloadings := &namespacemap.Offloadings{
+		Home: home, Live: live, ClusterID: s.clusterID, Clock: clock.RealClock{},
+		Events: s.mgr.GetEventRecorder("controller-manager"),
+	}
+	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}
+	quick := &namespacemap.Quick{Home: home}
+	if err := errors.Join(offloadings.SetupWithManager(s.mgr), maps.SetupWithManager(s.mgr),
+		quick.SetupWithManager(s.mgr)); err != nil {
+		return fmt.Errorf("set up the reconcilers: %w", err)
+	}
+	close(s.started)
+	return nil
+}
+
+// missing says why the reconcilers cannot start yet.
+func (s *starter) missing() error {
+	there, err := s.kinds.ServerResourcesForGroupVersion(v1beta1.GroupVersion.String())
+	if err != nil {
+		return err
+	}
+	found := map[string]bool{}
+	for _, resource := range there.APIResources {
+		found[resource.Kind] = true
+	}
+	for _, kind := range []string{"NamespaceOffloading", "NamespaceMap", "VirtualNode"} {
+		if !found[kind] {
+			return fmt.Errorf("kind %s of %s does not exist", kind, v1beta1.GroupVersion)
+		}
+	}
+	return nil
+}
+
+func (s *starter) ready(*http.Request) error {
+	select {
+	case <-s.started:
+		return nil
+	default:
+		return errors.New("the custom resources of offloading.liqo.io are not installed: apply manifests/crd")
+	}
+}
