@@ -1,30 +1,61 @@
-// Command playground starts several real Kubernetes control planes on loopback.
+// Command playground starts several real Kubernetes clusters on loopback, peers them, and ends them again. It needs
+// nothing but itself and the other programs of this repository: it is etcd, the Kubernetes control plane and kubectl too,
+// and runs itself under their names.
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 
-	"github.com/spf13/cobra"
-	"go.etcd.io/etcd/server/v3/etcdmain"
-	"k8s.io/component-base/cli"
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	"github.com/twinspace/twinspace/e2e/env"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1
+	exitUsage  = 2
 )
 
 func main() {
-	components := map[string]func() *cobra.Command{
-		"kube-apiserver":          apiserver.NewAPIServerCommand,
-		"kube-controller-manager": controllermanager.NewControllerManagerCommand,
-		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
-		"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	// As "kubectl", by the link that `playground env` puts on the PATH, it is nothing else.
+	if filepath.Base(os.Args[0]) == "kubectl" {
+		os.Exit(runKubectl(os.Args[1:]))
 	}
-	if os.Args[1] == "etcd" {
-		etcdmain.Main(os.Args[1:])
-		return
+	if len(os.Args) > 1 {
+		if run, ok := components()[os.Args[1]]; ok {
+			os.Exit(run(os.Args[1:]))
+		}
 	}
-	c := components[os.Args[1]]()
-	os.Args = os.Args[1:]
-	os.Exit(cli.Run(c))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	os.Exit(report(err))
 }
+
+// report prints an error as one line and returns the exit code.
+func report(err error) int {
+	var usage *env.UsageError
+	var code exitCode
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &usage):
+		_, _ = fmt.Fprintf(os.Stderr, "playground: %v\n", err)
+		return exitUsage
+	default:
+		_, _ = fmt.Fprintf(os.Stderr, "playground: %v\n", err)
+		return exitFailed
+	}
+}
+
+// exitCode is that of a command that said itself what went wrong.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }

@@ -131,9 +131,23 @@ func probe(ctx context.Context, client *http.Client, url string) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	const enough = 2000
+	const enough = 8000
 	body, err := io.ReadAll(io.LimitReader(response.Body, enough))
-	return errors.Join(fmt.Errorf("%s: %s: %s", url, response.Status, body), err)
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w", url, response.Status, err)
+	}
+	return fmt.Errorf("%s: %s%s", url, response.Status, failedChecks(body))
+}
+
+// failedChecks returns what is wrong, of everything that a Kubernetes component was asked about.
+func failedChecks(body []byte) string {
+	var failed string
+	for line := range strings.Lines(string(body)) {
+		if check, ok := strings.CutPrefix(line, "[-]"); ok {
+			failed += ", " + strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(check), "failed: reason withheld"))
+		}
+	}
+	return failed
 }
 
 // tail returns the last lines of a file, or why there are none.

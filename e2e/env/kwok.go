@@ -49,8 +49,12 @@ func (c *Cluster) kwokConfiguration() error {
 apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokConfiguration
 options:
+  enableDebuggingHandlers: true
   enableProfilingHandler: false
   podPlayStageParallelism: 16
+  nodePlayStageParallelism: 4
+  nodeLeaseParallelism: 4
+  podsOnNodeSyncParallelism: 4
 ---
 apiVersion: kwok.x-k8s.io/v1alpha1
 kind: ClusterLogs

@@ -27,6 +27,14 @@ func (c *Cluster) installCRDs(ctx context.Context) error {
 	return c.established(ctx)
 }
 
+// installBase gives the consumer the rights of our components, and its policies.
+func (c *Cluster) installBase(ctx context.Context) error {
+	if c.index > 0 {
+		return nil
+	}
+	return c.Apply(ctx, "base")
+}
+
 // Apply applies the objects of a folder of the manifests.
 func (c *Cluster) Apply(ctx context.Context, folder string) error {
 	objects, err := manifests.Objects(folder)

@@ -41,6 +41,10 @@ func (e *Env) up(ctx context.Context) error {
 	if err := e.prepare(old); err != nil {
 		return err
 	}
+	if old != nil && e.healthy(ctx) {
+		e.say("playground", "everything runs and is healthy")
+		return nil
+	}
 	if err := e.bringUp(ctx); err != nil {
 		return err
 	}
@@ -144,7 +148,10 @@ func (e *Env) bringUp(ctx context.Context) error {
 	for _, c := range e.clusters {
 		clusters.Go(func() error { return c.bringUp(clustersCtx) })
 	}
-	return clusters.Wait()
+	if err := clusters.Wait(); err != nil || !e.opts.Peer {
+		return err
+	}
+	return e.peer(ctx)
 }
 
 // bringUp starts one cluster.
@@ -155,10 +162,8 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	if c.env.opts.Bare {
 		return c.installCRDs(ctx)
 	}
-	if err := c.populate(ctx); err != nil {
-		return err
-	}
-	if err := c.installCRDs(ctx); err != nil {
+	c.env.say(c.Name, "API server ready")
+	if err := errors.Join(c.populate(ctx), c.installCRDs(ctx), c.installBase(ctx)); err != nil {
 		return err
 	}
 	others := []string{ControllerManager, Scheduler}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/server/v3/etcdmain"
+	"k8s.io/component-base/cli"
+	"k8s.io/component-base/logs"
+	kubectl "k8s.io/kubectl/pkg/cmd"
+	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
+	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
+	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+
+	"github.com/twinspace/twinspace/e2e/env"
+)
+
+// components are what this program can be instead of itself; each gets its name and arguments and returns an exit code.
+func components() map[string]func(args []string) int {
+	return map[string]func([]string) int{
+		"etcd":                    runEtcd,
+		"kube-apiserver":          as(apiserver.NewAPIServerCommand),
+		"kube-controller-manager": as(controllermanager.NewControllerManagerCommand),
+		"kube-scheduler":          as(newScheduler),
+		"link-proxy":              runLink,
+	}
+}
+
+// newScheduler returns the scheduler with our plugin.
+func newScheduler() *cobra.Command {
+	return scheduler.NewSchedulerCommand()
+}
+
+// as runs a component of Kubernetes.
+func as(command func() *cobra.Command) func([]string) int {
+	return func(args []string) int {
+		os.Args = args
+		return cli.Run(command())
+	}
+}
+
+func runEtcd(args []string) int {
+	etcdmain.Main(args)
+	return 0
+}
+
+// runKubectl is kubectl's main, with our arguments.
+func runKubectl(args []string) int {
+	os.Args = append([]string{"kubectl"}, args...)
+	if _, err := logs.GlogSetter(kubectl.GetLogVerbosity(os.Args)); err != nil {
+		return report(err)
+	}
+	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+		kubectlutil.CheckErr(err) // prints and exits
+	}
+	return 0
+}
+
+// runLink is the proxy between our components and a provider.
+func runLink(args []string) int {
+	const listen, target, dir, count = 1, 2, 3, 4
+	if len(args) != count {
+		return report(&env.UsageError{Reason: fmt.Sprintf("%s needs LISTEN TARGET DIR", args[0])})
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	return report(env.RunLink(ctx, args[listen], args[target], args[dir], reload))
+}

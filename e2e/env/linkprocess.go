@@ -1,0 +1,129 @@
+package env
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+)
+
+// A link runs in a process of its own. What it should do is in a file that it reads at its start and at SIGHUP; what it
+// does is in a second file, so that whoever asked knows when it holds. Files and not a socket: the path of a socket may
+// not be longer than 108 characters.
+const (
+	linkWanted = "link.json"
+	linkActual = "link.actual.json"
+)
+
+// linkOrder is the content of both files.
+type linkOrder struct {
+	Mode
+	// Serial tells an order from an earlier one for the same mode.
+	Serial int64 `json:"serial"`
+}
+
+func (c *Cluster) linkProxy() component {
+	return component{
+		cluster: c, name: LinkProxy, program: "playground", ports: []int{c.ports[LinkProxy]},
+		args: []string{"link-proxy", address(c.ports[LinkProxy]), address(c.ports[APIServer]), c.path()},
+	}
+}
+
+// RunLink is the process of a link: it passes what comes to listen on to target, under the orders in dir, until the
+// context ends. Each value on reload makes it read its orders again.
+func RunLink(ctx context.Context, listen, target, dir string, reload <-chan os.Signal) error {
+	link, err := NewLink(listen, target, clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	for {
+		order, err := readOrder(dir + "/" + linkWanted)
+		if err != nil {
+			return err
+		}
+		if err := link.Set(order.Mode); err != nil {
+			return err
+		}
+		if err := order.write(dir + "/" + linkActual); err != nil {
+			return err
+		}
+		select {
+		case <-reload:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// SetLink changes what happens between our components and a provider, and returns when it holds.
+func (e *Env) SetLink(ctx context.Context, provider string, mode Mode) error {
+	c, err := e.find(provider)
+	if err != nil {
+		return err
+	}
+	if c.index == 0 {
+		return &UsageError{"the consumer has no link: name a provider"}
+	}
+	order, err := readOrder(c.path(linkWanted))
+	if err != nil {
+		return err
+	}
+	order = linkOrder{mode, order.Serial + 1}
+	if err := order.write(c.path(linkWanted)); err != nil {
+		return err
+	}
+	if err := e.Signal(provider, LinkProxy, syscall.SIGHUP); err != nil {
+		return err
+	}
+	err = wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 10*time.Second, true,
+		func(context.Context) (bool, error) {
+			actual, err := readOrder(c.path(linkActual))
+			return actual == order, err
+		})
+	if err != nil {
+		return fmt.Errorf("set link to %s: %w; see its log %s", provider, err, c.logPath(LinkProxy))
+	}
+	return nil
+}
+
+// LinkMode returns what happens between our components and a provider.
+func (e *Env) LinkMode(provider string) (Mode, error) {
+	c, err := e.find(provider)
+	if err != nil {
+		return Mode{}, err
+	}
+	order, err := readOrder(c.path(linkActual))
+	return order.Mode, err
+}
+
+// readOrder returns a healthy order where there is none.
+func readOrder(path string) (linkOrder, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // G304: a file of ours
+	if errors.Is(err, fs.ErrNotExist) {
+		return linkOrder{Mode: Mode{Kind: Heal}}, nil
+	}
+	if err != nil {
+		return linkOrder{}, fmt.Errorf("read link: %w", err)
+	}
+	var order linkOrder
+	if err := json.Unmarshal(raw, &order); err != nil {
+		return linkOrder{}, fmt.Errorf("read link: %w", err)
+	}
+	return order, nil
+}
+
+func (o linkOrder) write(path string) error {
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("write link: %w", err)
+	}
+	return writeFile(path, raw)
+}

@@ -1,0 +1,144 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// manager runs our controller-manager.
+func (c *Cluster) manager() component {
+	metrics, health := c.ports[Manager+suffixOfMetrics], c.ports[Manager+suffixOfHealth]
+	return component{
+		cluster: c, name: Manager, program: Manager, ports: []int{metrics, health},
+		health: "http://" + address(health) + "/readyz",
+		args: []string{
+			"--kubeconfig=" + c.path(Manager+suffixKubeconfig),
+			"--cluster-id=" + c.Name,
+			"--leader-elect",
+			"--metrics-bind-address=" + address(metrics),
+			"--health-probe-bind-address=" + address(health),
+		},
+	}
+}
+
+// agent runs the virtual-kubelet that serves a provider.
+func (c *Cluster) agent(provider string) component {
+	name := AgentOf(provider)
+	kubelet, metrics, health := c.ports[name+suffixOfKubelet], c.ports[name+suffixOfMetrics], c.ports[name+suffixOfHealth]
+	return component{
+		cluster: c, name: name, program: Agent, ports: []int{kubelet, metrics, health},
+		health: "http://" + address(health) + "/readyz",
+		args: []string{
+			"--kubeconfig=" + c.path(name+suffixKubeconfig),
+			"--cluster-id=" + c.Name,
+			"--remote-cluster-id=" + provider,
+			"--node-ip=" + loopback,
+			fmt.Sprintf("--kubelet-port=%d", kubelet),
+			"--leader-elect",
+			"--metrics-bind-address=" + address(metrics),
+			"--health-probe-bind-address=" + address(health),
+		},
+	}
+}
+
+// startManager starts our controller-manager with its own ServiceAccount, before anything is peered.
+func (c *Cluster) startManager(ctx context.Context) error {
+	kubeconfig := c.path(Manager + suffixKubeconfig)
+	if err := c.WriteKubeconfigFor(ctx, v1beta1.SystemNamespace, Manager, kubeconfig); err != nil {
+		return err
+	}
+	return c.run(ctx, Manager)
+}
+
+// peer makes the peering of the consumer with each provider, starts their agents and waits for the virtual nodes.
+func (e *Env) peer(ctx context.Context) error {
+	if err := e.Consumer().startManager(ctx); err != nil {
+		return err
+	}
+	e.say(Consumer, "%s ready", Manager)
+	peerings, ctx := errgroup.WithContext(ctx)
+	for _, provider := range e.Providers() {
+		peerings.Go(func() error { return e.peerWith(ctx, provider) })
+	}
+	return peerings.Wait()
+}
+
+func (e *Env) peerWith(ctx context.Context, provider *Cluster) error {
+	home := e.Consumer()
+	if err := e.liqoctlPeer(ctx, provider); err != nil {
+		return err
+	}
+	tenant, name := v1beta1.TenantNamespace(provider.Name), AgentOf(provider.Name)
+	kubeconfig := home.path(name + suffixKubeconfig)
+	if err := home.WriteKubeconfigFor(ctx, tenant, v1beta1.AgentServiceAccount, kubeconfig); err != nil {
+		return err
+	}
+	if err := home.run(ctx, name); err != nil {
+		return err
+	}
+	if mode, err := e.LinkMode(provider.Name); err != nil || mode.Kind == Cut || mode.Kind == Blackhole {
+		e.say(Consumer, "the link to %s is %s, so its virtual node is not waited for", provider.Name, mode)
+		return err
+	}
+	if err := home.virtualNodeReady(ctx, provider.Name); err != nil {
+		return err
+	}
+	e.say(Consumer, "peered with %s, its virtual node is ready", provider.Name)
+	return nil
+}
+
+// liqoctlPeer peers as a person does. It may be repeated.
+func (e *Env) liqoctlPeer(ctx context.Context, provider *Cluster) error {
+	output, err := e.Liqoctl(ctx, "peer",
+		"--remote-kubeconfig="+provider.Kubeconfig,
+		"--remote-cluster-id="+provider.Name,
+		"--remote-server="+provider.ProxiedServer(),
+		"--node-name="+provider.Name,
+		"--label=liqo.io/provider="+provider.Name,
+		"--label="+corev1.LabelTopologyRegion+"=region-"+fmt.Sprint(provider.index),
+	)
+	if err != nil {
+		return fmt.Errorf("peer with %s: %w\n%s", provider.Name, err, output)
+	}
+	return nil
+}
+
+// Liqoctl runs liqoctl against the consumer and returns what it printed.
+func (e *Env) Liqoctl(ctx context.Context, args ...string) (string, error) {
+	args = append([]string{"--kubeconfig=" + e.Consumer().Kubeconfig}, args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(e.opts.Bin, "liqoctl"), args...) //nolint:gosec // G204: our own program
+	cmd.Env = inherited(os.Environ())
+	output, err := cmd.CombinedOutput()
+	return string(output), err
+}
+
+// virtualNodeReady waits until a provider's virtual node is ready.
+func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, pollNodes, startTimeout, true, func(ctx context.Context) (bool, error) {
+		var node corev1.Node
+		if last = c.client.Get(ctx, client.ObjectKey{Name: name}, &node); last != nil {
+			return false, nil
+		}
+		if !isReady(&node) {
+			last = errors.New("the node is not ready")
+		}
+		return last == nil, nil
+	})
+	if err == nil {
+		return nil
+	}
+	log := c.logPath(AgentOf(name))
+	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log, tail(log, 5))
+}
