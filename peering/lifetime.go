@@ -32,3 +32,9 @@ func lifetimeOf(token string) (lifetime, error) {
 	}
 	return lifetime{issued: time.Unix(claims.Issued, 0), expires: time.Unix(claims.Expires, 0)}, nil
 }
+
+// TokenExpiry returns when a token expires, if it is one that does.
+func TokenExpiry(token string) (time.Time, bool) {
+	life, err := lifetimeOf(token)
+	return life.expires, err == nil
+}

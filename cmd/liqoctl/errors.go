@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/client-go/rest"
+)
+
+// explain puts an error in one line that says what is wrong and what to do.
+func explain(err error) string {
+	text := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+	if advice := advise(err); advice != "" {
+		text += ": " + advice
+	}
+	return text
+}
+
+// advise says what to do about errors of clients and servers, which do not say so themselves.
+func advise(err error) string {
+	var (
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		dns      *net.DNSError
+		request  *url.Error
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted; repeating the command completes it"
+	case apierrors.IsUnauthorized(err):
+		return "the cluster does not accept the credential of this kubeconfig; get a new one"
+	case meta.IsNoMatchError(err):
+		return "our CRDs are missing on this cluster; install them with kubectl apply -k manifests/overlays/default"
+	case errors.As(err, &unknown):
+		return "certificate-authority-data of this kubeconfig is not the cluster's"
+	case errors.As(err, &hostname):
+		return "the cluster's certificate is not for the address in this kubeconfig"
+	case errors.As(err, &dns):
+		return "check the server address in the kubeconfig"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens there; check the server address in the kubeconfig, and that the cluster is up"
+	case errors.As(err, &request):
+		return "the cluster cannot be reached; check the server address in the kubeconfig, and the network"
+	}
+	return ""
+}
+
+// unreachable says that no API server answered.
+func unreachable(err error) bool {
+	var request *url.Error
+	return errors.As(err, &request)
+}
+
+// withExpiry adds to an error that the client certificate has expired, which servers do not tell from a wrong one.
+func withExpiry(err error, config *rest.Config) error {
+	if !apierrors.IsUnauthorized(err) {
+		return err
+	}
+	block, _ := pem.Decode(config.CertData)
+	if block == nil {
+		return err
+	}
+	cert, parseErr := x509.ParseCertificate(block.Bytes)
+	if parseErr != nil || time.Now().Before(cert.NotAfter) {
+		return err
+	}
+	return fmt.Errorf("the client certificate expired on %s: %w", cert.NotAfter.Format(time.DateOnly), err)
+}
+
+// handler hands the warnings of an API server to a function.
+type handler func(string)
+
+func warnings(warn func(string)) rest.WarningHandlerWithContext { return handler(warn) }
+
+// HandleWarningHeaderWithContext is called with each warning.
+func (h handler) HandleWarningHeaderWithContext(_ context.Context, code int, _, text string) {
+	if code == 299 && text != "" {
+		h(text)
+	}
+}

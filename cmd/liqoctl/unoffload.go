@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+func (a *app) unoffload() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "namespace NAME",
+		Short: "Bring a namespace home",
+		Long: `Bring a namespace home: its twins are deleted with everything in them, pods that run there included. The
+namespace itself, and what is in it at home, stays.`,
+		Args: exactly("NAME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout <= 0 {
+				return usage("--timeout must be more than 0")
+			}
+			return a.unoffloadNamespace(cmd.Context(), args[0], timeout)
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait for the twins to be gone")
+	return group("unoffload", "Bring namespaces home", cmd)
+}
+
+func (a *app) unoffloadNamespace(ctx context.Context, name string, timeout time.Duration) error {
+	home, err := a.home()
+	if err != nil {
+		return err
+	}
+	var off v1beta1.NamespaceOffloading
+	err = home.Get(ctx, client.ObjectKey{Namespace: name, Name: v1beta1.OffloadingName}, &off)
+	if apierrors.IsNotFound(err) {
+		return fmt.Errorf("namespace %q is not offloaded; liqoctl info lists those that are", name)
+	}
+	if err != nil {
+		return fmt.Errorf("read the offloading of namespace %s: %w", name, err)
+	}
+	if err := a.confirm(fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)); err != nil {
+		return err
+	}
+	if err := home.Delete(ctx, &off, client.Preconditions{UID: &off.UID}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("un-offload namespace %s: %w", name, err)
+	}
+	if err := a.awaitHome(ctx, home, name, timeout); err != nil {
+		return err
+	}
+	a.success("namespace %s is at home only", name)
+	return nil
+}
