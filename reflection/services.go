@@ -45,9 +45,10 @@ func mirrorService(dst, src *corev1.Service) {
 		d.AllocateLoadBalancerNodePorts = s.AllocateLoadBalancerNodePorts
 	}
 	// Else: empty for the provider to choose, or what it chose.
-	if headless(src) {
+	switch {
+	case headless(src):
 		d.ClusterIP = corev1.ClusterIPNone
-	} else if headless(dst) {
+	case headless(dst):
 		d.ClusterIP, d.ClusterIPs = "", nil
 	}
 	d.IPFamilyPolicy = familyPolicy(src)
@@ -59,25 +60,24 @@ func familyPolicy(src *corev1.Service) *corev1.IPFamilyPolicy {
 	if external(src) {
 		return nil
 	}
-	if policy := ptr.Deref(src.Spec.IPFamilyPolicy, corev1.IPFamilyPolicySingleStack); policy !=
-		corev1.IPFamilyPolicySingleStack {
-		return ptr.To(corev1.IPFamilyPolicyPreferDualStack)
+	policy := ptr.Deref(src.Spec.IPFamilyPolicy, corev1.IPFamilyPolicySingleStack)
+	if policy == corev1.IPFamilyPolicyRequireDualStack {
+		policy = corev1.IPFamilyPolicyPreferDualStack
 	}
-	return ptr.To(corev1.IPFamilyPolicySingleStack)
+	return &policy
 }
 
 // ports returns want with the node ports that the provider chose in have, unless home's are forced.
 func ports(have, want []corev1.ServicePort, exposed, force bool) []corev1.ServicePort {
 	chosen := map[string]int32{}
 	for _, port := range have {
-		chosen[port.Name] = port.NodePort
+		if exposed {
+			chosen[port.Name] = port.NodePort
+		}
 	}
 	var out []corev1.ServicePort
 	for _, port := range want {
-		switch {
-		case !exposed:
-			port.NodePort = 0
-		case !force:
+		if !exposed || !force {
 			port.NodePort = chosen[port.Name]
 		}
 		out = append(out, port)

@@ -13,7 +13,7 @@ import (
 const ReasonFailed = "FailedReflection"
 
 // errForeign: the name is taken on the provider by an object that is not ours.
-var errForeign = errors.New("an object of that name is there and not ours; rename it, or remove the one on the provider")
+var errForeign = errors.New("an object of that name is there and not ours; rename this one, or remove that one")
 
 // errLeaving: the copy is being deleted by somebody and held by a finalizer.
 var errLeaving = errors.New("the copy is being deleted")

@@ -45,7 +45,7 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"a CA in a file": {
 			func(c *api.Cluster, _ *api.AuthInfo) { c.CertificateAuthority = "/etc/ca.crt" },
-			ReasonInsecureKubeconfig, "certificate-authority file paths are not allowed",
+			ReasonInsecureKubeconfig, "certificate-authority paths are not allowed",
 		},
 		"a proxy": {
 			func(c *api.Cluster, _ *api.AuthInfo) { c.ProxyURL = "http://evil.example" },
@@ -159,7 +159,9 @@ func TestParseRefusesWhatIsNoKubeconfig(t *testing.T) {
 		},
 		"context of nobody": {
 			"apiVersion: v1\nkind: Config\ncurrent-context: a\n" +
-				"contexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: https://x}}]\n", `no user "u"`,
+				"contexts: [{name: a, context: {cluster: c, user: u}}]\n" +
+				"clusters: [{name: c, cluster: {server: https://x}}]\n",
+			`no user "u"`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

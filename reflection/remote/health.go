@@ -143,14 +143,14 @@ func (c *Cluster) ask(ctx context.Context) error {
 	defer resp.Body.Close() //nolint:errcheck // nothing to do about it
 	// Read a little, so that the connection can be reused, but not whatever a provider likes to send.
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
-	switch resp.StatusCode {
+	switch code := resp.StatusCode; code {
 	case http.StatusOK, http.StatusForbidden: // 403: it knows us; a hardened cluster hides /readyz
 		return nil
 	case http.StatusUnauthorized:
 		return &UnhealthyError{ReasonCredentialsRejected, c.rejection()}
 	default:
 		return &UnhealthyError{ReasonUnreachable, fmt.Sprintf(
-			"the provider's API server is not ready: it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}
+			"the provider's API server is not ready: it answers %d %s", code, http.StatusText(code))}
 	}
 }
 

@@ -49,7 +49,7 @@ func first(refusals []refusal) error {
 func plainCluster(c *api.Cluster) error {
 	return first([]refusal{
 		{c.InsecureSkipTLSVerify, "insecure-skip-tls-verify is not allowed; give certificate-authority-data"},
-		{c.CertificateAuthority != "", "certificate-authority file paths are not allowed; use certificate-authority-data"},
+		{c.CertificateAuthority != "", "certificate-authority paths are not allowed; use certificate-authority-data"},
 		{c.ProxyURL != "", "proxy-url is not allowed; it would send the credential through a third party"},
 	})
 }

@@ -1,0 +1,248 @@
+package reflection
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/ptr"
+
+	"github.com/twinspace/twinspace/e2e/build"
+)
+
+// fakePods are the pods at home.
+type fakePods struct {
+	pods    []*corev1.Pod
+	unknown bool
+	onEach  func(*corev1.Pod)
+}
+
+func (f *fakePods) List(namespace string) ([]*corev1.Pod, bool) {
+	var out []*corev1.Pod
+	for _, pod := range f.pods {
+		if pod.Namespace == namespace {
+			out = append(out, pod)
+		}
+	}
+	return out, !f.unknown
+}
+
+func (f *fakePods) OnChange(fn func(*corev1.Pod)) { f.onEach = fn }
+
+func secret(name string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"},
+		Type:       corev1.SecretTypeOpaque, Data: map[string][]byte{"key": []byte("value")},
+	}
+}
+
+// pulling refers to Secret "pull".
+func pulling(name string) *build.PodBuilder {
+	return build.Pod(name).Namespace("shop").Spec(func(s *corev1.PodSpec) {
+		s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
+	})
+}
+
+func TestSecretsOf(t *testing.T) {
+	ref := func(name string) corev1.LocalObjectReference { return corev1.LocalObjectReference{Name: name} }
+	env := func(name string) []corev1.EnvVar {
+		return []corev1.EnvVar{{Name: "A", Value: "a"}, {Name: "B", ValueFrom: &corev1.EnvVarSource{
+			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref(name), Key: "k"}}}}
+	}
+	from := func(name string) []corev1.EnvFromSource {
+		return []corev1.EnvFromSource{
+			{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: ref("config")}},
+			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref(name)}},
+		}
+	}
+	volume := func(v corev1.VolumeSource) func(*corev1.PodSpec) {
+		return func(s *corev1.PodSpec) { s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: v}} }
+	}
+	for name, tc := range map[string]struct {
+		spec func(*corev1.PodSpec)
+		want []string
+	}{
+		"none": {func(*corev1.PodSpec) {}, nil},
+		"a pull secret": {
+			func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{ref("a"), ref("")} },
+			[]string{"a"},
+		},
+		"the environment of a container": {
+			func(s *corev1.PodSpec) { s.Containers[0].Env, s.Containers[0].EnvFrom = env("a"), from("b") },
+			[]string{"a", "b"},
+		},
+		"the environment of an init container": {
+			func(s *corev1.PodSpec) { s.InitContainers = []corev1.Container{{Env: env("a"), EnvFrom: from("b")}} },
+			[]string{"a", "b"},
+		},
+		"the environment of an ephemeral container": {
+			func(s *corev1.PodSpec) {
+				s.EphemeralContainers = []corev1.EphemeralContainer{{
+					EphemeralContainerCommon: corev1.EphemeralContainerCommon{Env: env("a"), EnvFrom: from("b")}}}
+			},
+			[]string{"a", "b"},
+		},
+		"a volume": {volume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "a"}}), []string{"a"}},
+		"a projected volume": {
+			volume(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+				{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: ref("config")}},
+				{Secret: &corev1.SecretProjection{LocalObjectReference: ref("a")}},
+				{Secret: &corev1.SecretProjection{LocalObjectReference: ref("b")}},
+			}}}), []string{"a", "b"},
+		},
+		"a CSI volume": {
+			volume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: ptr.To(ref("a"))}}),
+			[]string{"a"},
+		},
+		"a CSI volume without":  {volume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), nil},
+		"an Azure file share":   {volume(corev1.VolumeSource{AzureFile: &corev1.AzureFileVolumeSource{SecretName: "a"}}), []string{"a"}},
+		"a Ceph file system":    {volume(corev1.VolumeSource{CephFS: &corev1.CephFSVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"a Cinder volume":       {volume(corev1.VolumeSource{Cinder: &corev1.CinderVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"a flex volume":         {volume(corev1.VolumeSource{FlexVolume: &corev1.FlexVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"an iSCSI disk":         {volume(corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"a Ceph block device":   {volume(corev1.VolumeSource{RBD: &corev1.RBDVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"a ScaleIO volume":      {volume(corev1.VolumeSource{ScaleIO: &corev1.ScaleIOVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"a StorageOS volume":    {volume(corev1.VolumeSource{StorageOS: &corev1.StorageOSVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
+		"a volume of no secret": {volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := build.Pod("web").Spec(tc.spec).Obj()
+			if diff := cmp.Diff(sets.New(tc.want...), SecretsOf(&pod.Spec)); diff != "" {
+				t.Errorf("-want,+got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestASecretLeavesOnlyWhenItIsNeeded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pods []*corev1.Pod
+		want bool
+	}{
+		"nobody refers to it":            {nil, false},
+		"a pod on the provider does":     {[]*corev1.Pod{pulling("a").Node("vn-1").Obj()}, true},
+		"a pod at home does":             {[]*corev1.Pod{pulling("a").Node("worker-1").Obj()}, false},
+		"a pod on another provider":      {[]*corev1.Pod{pulling("a").Node("vn-2").Obj()}, false},
+		"a pod that is not bound yet":    {[]*corev1.Pod{pulling("a").Obj()}, false},
+		"a pod that has succeeded":       {[]*corev1.Pod{pulling("a").Node("vn-1").Phase(corev1.PodSucceeded).Obj()}, false},
+		"a pod that has failed":          {[]*corev1.Pod{pulling("a").Node("vn-1").Phase(corev1.PodFailed).Obj()}, false},
+		"a pod of another namespace":     {[]*corev1.Pod{pulling("a").Node("vn-1").Namespace("x").Obj()}, false},
+		"a pod that refers to another":   {[]*corev1.Pod{build.Pod("a").Namespace("shop").Node("vn-1").Obj()}, false},
+		"one of several is enough":       {[]*corev1.Pod{pulling("a").Obj(), pulling("b").Node("vn-1").Obj()}, true},
+		"a pod that runs, being deleted": {[]*corev1.Pod{deleting(pulling("a").Node("vn-1").Obj())}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			why, err := Secrets(&fakePods{pods: tc.pods}, ourNode).Stay(secret("pull"))
+			if err != nil || (why == "") != tc.want {
+				t.Errorf("want it to leave: %v, got %q, %v", tc.want, why, err)
+			}
+		})
+	}
+}
+
+func deleting(pod *corev1.Pod) *corev1.Pod {
+	pod.DeletionTimestamp = ptr.To(metav1.Now())
+	return pod
+}
+
+func TestNothingIsDecidedBeforeThePodsAreKnown(t *testing.T) {
+	_, err := Secrets(&fakePods{unknown: true}, ourNode).Stay(secret("pull"))
+	if !errors.Is(err, errPodsUnknown) {
+		t.Errorf("want errPodsUnknown, got %v", err)
+	}
+}
+
+func TestSecretsThatNeverLeave(t *testing.T) {
+	for kind, want := range map[corev1.SecretType]bool{
+		corev1.SecretTypeServiceAccountToken: true,
+		corev1.SecretTypeBootstrapToken:      true,
+		"helm.sh/release.v1":                 true,
+		corev1.SecretTypeOpaque:              false,
+		corev1.SecretTypeTLS:                 false,
+		corev1.SecretTypeDockerConfigJson:    false,
+	} {
+		t.Run(string(kind), func(t *testing.T) {
+			s := secret("s")
+			s.Type = kind
+			if got := Secrets(&fakePods{}, ourNode).Never(s) != ""; got != want {
+				t.Errorf("want %v, got %v", want, got)
+			}
+		})
+	}
+}
+
+func TestASecretIsLookedAtWhenAPodThatRefersToItChanges(t *testing.T) {
+	pods := &fakePods{}
+	var looked []string
+	Secrets(pods, ourNode).Watch(func(namespace, name string) { looked = append(looked, namespace+"/"+name) })
+	pods.onEach(pulling("home").Node("worker-1").Obj())
+	pods.onEach(pulling("unbound").Obj())
+	pods.onEach(pulling("away").Node("vn-1").Obj())
+	pods.onEach(pulling("done").Node("vn-1").Phase(corev1.PodSucceeded).Obj())
+	if diff := cmp.Diff([]string{"shop/pull", "shop/pull"}, looked); diff != "" {
+		t.Errorf("-want,+got:\n%s", diff)
+	}
+}
+
+func TestConfigurationThatCannotChangeIsReplaced(t *testing.T) {
+	for name, tc := range map[string]struct {
+		live, want func(*corev1.Secret, *corev1.ConfigMap)
+		replaced   bool
+		typed      bool // holds for Secrets only
+	}{
+		"a value changes": {
+			func(*corev1.Secret, *corev1.ConfigMap) {},
+			func(s *corev1.Secret, c *corev1.ConfigMap) { s.Data["key"], c.Data["key"] = []byte("new"), "new" }, false, false,
+		},
+		"it becomes immutable": {
+			func(*corev1.Secret, *corev1.ConfigMap) {}, freeze, false, false,
+		},
+		"it is immutable and nothing changes": {freeze, freeze, false, false},
+		"it is immutable and a value changes": {
+			freeze, func(s *corev1.Secret, c *corev1.ConfigMap) {
+				freeze(s, c)
+				s.Data["key"], c.Data["key"] = []byte("new"), "new"
+			}, true, false,
+		},
+		"it is immutable no more": {freeze, func(*corev1.Secret, *corev1.ConfigMap) {}, true, false},
+		"its type changes": {
+			func(*corev1.Secret, *corev1.ConfigMap) {},
+			func(s *corev1.Secret, _ *corev1.ConfigMap) { s.Type = "example/x" }, true, true,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ls, lc, ws, wc := secret("s"), configMap("c"), secret("s"), configMap("c")
+			tc.live(ls, lc)
+			tc.want(ws, wc)
+			if got := Secrets(&fakePods{}, ourNode).Replace(ls, ws); got != tc.replaced {
+				t.Errorf("Secret: want %v, got %v", tc.replaced, got)
+			}
+			if got := ConfigMaps().Replace(lc, wc); got != (tc.replaced && !tc.typed) {
+				t.Errorf("ConfigMap: want %v, got %v", tc.replaced, got)
+			}
+		})
+	}
+}
+
+func freeze(s *corev1.Secret, c *corev1.ConfigMap) {
+	s.Immutable, c.Immutable = ptr.To(true), ptr.To(true)
+}
+
+func configMap(name string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "shop"},
+		Data:       map[string]string{"key": "value"}, BinaryData: map[string][]byte{"bin": {1}},
+	}
+}
+
+func TestTheRootCAGetsANameOfItsOwn(t *testing.T) {
+	if got := ConfigMaps().Name(configMap("kube-root-ca.crt"), "home"); got != "kube-root-ca.crt.home" {
+		t.Errorf("got %s", got)
+	}
+	if got := ConfigMaps().Name(configMap("settings"), "home"); got != "settings" {
+		t.Errorf("got %s", got)
+	}
+}
