@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
-	"k8s.io/component-base/version"
+	"github.com/spf13/pflag"
+	kubernetes "k8s.io/component-base/version"
 
 	"github.com/twinspace/twinspace/e2e/env"
 )
@@ -28,12 +30,14 @@ const examples = `  playground up                                # three cluster
   playground down`
 
 func newCommand() *cobra.Command {
+	// The components register flags of theirs for every command of a program, --version among them.
+	pflag.CommandLine = pflag.NewFlagSet("playground", pflag.ContinueOnError)
 	root := &cobra.Command{
 		Use:           "playground",
 		Short:         "Real Kubernetes clusters on this machine, peered, in seconds",
 		Long:          long,
 		Example:       examples,
-		Version:       "for Kubernetes " + version.Get().GitVersion,
+		Version:       describe(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -47,8 +51,20 @@ func newCommand() *cobra.Command {
 		return nil
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-	root.AddCommand(upCommand(), downCommand(), statusCommand(), logsCommand(), envCommand(), kubectlCommand(), linkCommand())
+	root.AddCommand(upCommand(), downCommand(), statusCommand(), demoCommand(),
+		logsCommand(), envCommand(), kubectlCommand(), linkCommand())
 	return root
+}
+
+// version is set by the linker; without it the build says what it was made from.
+var version string
+
+func describe() string {
+	own := version
+	if info, ok := debug.ReadBuildInfo(); ok && own == "" {
+		own = info.Main.Version
+	}
+	return fmt.Sprintf("%s (Kubernetes %s)", own, kubernetes.Get().GitVersion)
 }
 
 // exactly checks the number of arguments; names are theirs.

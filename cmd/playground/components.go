@@ -18,6 +18,7 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 
 	"github.com/twinspace/twinspace/e2e/env"
+	"github.com/twinspace/twinspace/schedplugin"
 )
 
 // components are what this program can be instead of itself; each gets its name and arguments and returns an exit code.
@@ -33,7 +34,11 @@ func components() map[string]func(args []string) int {
 
 // newScheduler returns the scheduler with our plugin.
 func newScheduler() *cobra.Command {
-	return scheduler.NewSchedulerCommand()
+	var options []scheduler.Option
+	for name, factory := range schedplugin.Plugins() {
+		options = append(options, scheduler.WithPlugin(name, factory))
+	}
+	return scheduler.NewSchedulerCommand(options...)
 }
 
 // as runs a component of Kubernetes.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,7 +44,7 @@ func (e *Env) start(comp component) error {
 		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(filepath.Join(e.opts.Bin, comp.program), comp.args...) //nolint:gosec,noctx // outlives us
+	cmd := exec.Command(e.opts.program(comp.program), comp.args...) //nolint:gosec,noctx // outlives us
 	cmd.Env = append(inherited(os.Environ()), mark+"="+e.opts.Dir)
 	cmd.Dir = c.path()
 	cmd.Stdout, cmd.Stderr = log, log

@@ -3,7 +3,6 @@ package env
 import (
 	"fmt"
 	"os"
-	"strings"
 )
 
 // component returns how a component of the cluster is run.
@@ -147,15 +146,32 @@ rules:
 - level: Metadata
 `
 
-// schedulerConfig is that of a cluster without offloading. Profiles get in where the marker is.
+// schedulerConfig is that of any cluster.
 const schedulerConfig = `apiVersion: kubescheduler.config.k8s.io/v1
 kind: KubeSchedulerConfiguration
 clientConnection:
-  kubeconfig: KUBECONFIG
-  qps: 500
-  burst: 1000
+  kubeconfig: %q
+  qps: 300
+  burst: 500
 leaderElection:
   leaderElect: false
+`
+
+// offloadingProfile makes ours the default scheduler, as manifests/scheduler/replace-default.yaml does; a test keeps
+// them the same. Only the consumer has it: a provider is a cluster on which nothing of ours is installed.
+const offloadingProfile = `profiles:
+  - schedulerName: default-scheduler
+    plugins:
+      multiPoint:
+        enabled:
+          - name: NamespaceOffloading
+          - name: OffloadingTaintToleration
+            weight: 3
+        disabled:
+          - name: TaintToleration
+      bind:
+        enabled:
+          - name: NamespaceOffloading
 `
 
 // configuration writes the files that the control plane's flags refer to.
@@ -166,6 +182,9 @@ func (c *Cluster) configuration() error {
 	if err := writeFile(c.path("audit-policy.yaml"), []byte(auditPolicy)); err != nil {
 		return err
 	}
-	config := strings.ReplaceAll(schedulerConfig, "KUBECONFIG", c.path(Scheduler+suffixKubeconfig))
+	config := fmt.Sprintf(schedulerConfig, c.path(Scheduler+suffixKubeconfig))
+	if c.index == 0 {
+		config += offloadingProfile
+	}
 	return writeFile(c.path("scheduler.yaml"), []byte(config))
 }

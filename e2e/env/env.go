@@ -49,6 +49,8 @@ type Options struct {
 	Dir string
 	// Bin is the folder with the programs: playground, kwok and ours.
 	Bin string
+	// Ours is the folder with our own programs, for builds that look closer; empty is Bin.
+	Ours string
 	// Providers is how many clusters there are besides the consumer.
 	Providers int
 	// Nodes is how many nodes each cluster has.
@@ -94,19 +96,7 @@ func (o *Options) complete() error {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	return checkPrograms(o.Bin, o.programs())
-}
-
-// programs returns the binaries that these options need.
-func (o *Options) programs() []string {
-	names := []string{"playground"}
-	if !o.Bare && o.Nodes > 0 {
-		names = append(names, "kwok")
-	}
-	if o.Peer {
-		names = append(names, Manager, Agent, "liqoctl")
-	}
-	return names
+	return o.checkPrograms()
 }
 
 // UsageError is the fault of whoever wrote the options.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -117,7 +116,7 @@ func (e *Env) liqoctlPeer(ctx context.Context, provider *Cluster) error {
 // Liqoctl runs liqoctl against the consumer and returns what it printed.
 func (e *Env) Liqoctl(ctx context.Context, args ...string) (string, error) {
 	args = append([]string{"--kubeconfig=" + e.Consumer().Kubeconfig}, args...)
-	cmd := exec.CommandContext(ctx, filepath.Join(e.opts.Bin, "liqoctl"), args...) //nolint:gosec // G204: our own program
+	cmd := exec.CommandContext(ctx, e.opts.program("liqoctl"), args...) //nolint:gosec // G204: our own program
 	cmd.Env = inherited(os.Environ())
 	output, err := cmd.CombinedOutput()
 	return string(output), err

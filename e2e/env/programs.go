@@ -6,22 +6,41 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 const modulePath = "github.com/twinspace/twinspace"
 
-// checkPrograms returns an error that says what to do when a program is missing.
-func checkPrograms(bin string, names []string) error {
+// ours returns the programs that [Options.Ours] may replace.
+func ours() []string { return []string{Manager, Agent, "liqoctl"} }
+
+// program returns the path of a program.
+func (o *Options) program(name string) string {
+	if o.Ours != "" && slices.Contains(ours(), name) {
+		return filepath.Join(o.Ours, name)
+	}
+	return filepath.Join(o.Bin, name)
+}
+
+// checkPrograms returns an error that says what to do when a program is missing that these options need.
+func (o *Options) checkPrograms() error {
+	names := []string{"playground"}
+	if !o.Bare && o.Nodes > 0 {
+		names = append(names, "kwok")
+	}
+	if o.Peer {
+		names = append(names, ours()...)
+	}
 	var missing []string
 	for _, name := range names {
-		info, err := os.Stat(filepath.Join(bin, name))
+		info, err := os.Stat(o.program(name))
 		if err != nil || info.IsDir() || info.Mode()&0o111 == 0 {
-			missing = append(missing, name)
+			missing = append(missing, o.program(name))
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("%s not found in %s: run make build first", strings.Join(missing, ", "), bin)
+		return fmt.Errorf("%s not found: run make build first", strings.Join(missing, ", "))
 	}
 	return nil
 }

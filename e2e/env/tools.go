@@ -21,7 +21,7 @@ func (e *Env) LinkTools() (string, error) {
 		if err := os.Remove(link); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", fmt.Errorf("link tools: %w", err)
 		}
-		if err := os.Symlink(filepath.Join(e.opts.Bin, program), link); err != nil {
+		if err := os.Symlink(e.opts.program(program), link); err != nil {
 			return "", fmt.Errorf("link tools: %w", err)
 		}
 	}

@@ -1,0 +1,214 @@
+// Package demo tells the story of one namespace that extends over several clusters, with the commands that a user would
+// type and what they really print. It may be told again and again: every step leaves alone what is there already.
+package demo
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/e2e/env"
+)
+
+// shop is the application.
+//
+//go:embed shop.yaml
+var shop []byte
+
+const (
+	namespace = "shop"
+	app       = "web"
+	patience  = time.Minute
+)
+
+// Story is told on a running, peered playground.
+type Story struct {
+	Env *env.Env
+	Out io.Writer
+	// Colour is for terminals.
+	Colour bool
+	// Playground is how the reader calls the playground, with its --dir if that is not the default.
+	Playground string
+
+	twin string // the twins' name
+}
+
+// Tell tells the story and stops at the first thing that is not as told.
+func (s *Story) Tell(ctx context.Context) error {
+	if len(s.Env.Providers()) == 0 {
+		return &env.UsageError{Reason: "the demo needs at least one provider"}
+	}
+	for _, chapter := range []func(context.Context) error{
+		s.clusters, s.offload, s.application, s.pods, s.twins, s.services, s.logs,
+	} {
+		if err := chapter(ctx); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	}
+	s.next()
+	return nil
+}
+
+func (s *Story) clusters(ctx context.Context) error {
+	s.title("Several clusters, one home",
+		"Each has its own etcd, API server, controllers and scheduler. At home, every provider is one more node:",
+		"the peering gave our agent an identity there that may do little more than make namespaces of its own.")
+	return s.kubectl(ctx, env.Consumer, "get", "nodes", "-L", "liqo.io/type", "-L", "topology.kubernetes.io/region")
+}
+
+func (s *Story) offload(ctx context.Context) error {
+	s.title("Extend a namespace",
+		"From now on pods of namespace shop run on the providers. The scheduler decides it, pod by pod;",
+		"no webhook changes anything when pods are created.")
+	home := s.Env.Consumer().Client()
+	err := home.Get(ctx, client.ObjectKey{Name: namespace}, &corev1.Namespace{})
+	switch {
+	case apierrors.IsNotFound(err):
+		if err := s.kubectl(ctx, env.Consumer, "create", "namespace", namespace); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("get namespace: %w", err)
+	}
+	args := []string{"offload", "namespace", namespace, "--pod-offloading-strategy", "Remote"}
+	s.command("liqoctl " + strings.Join(args, " "))
+	output, err := s.Env.Liqoctl(ctx, args...)
+	s.output(output)
+	if err != nil {
+		return fmt.Errorf("liqoctl offload: %w", err)
+	}
+	return s.until(ctx, "twins", func(ctx context.Context) (string, error) {
+		var off v1beta1.NamespaceOffloading
+		if err := home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: v1beta1.OffloadingName}, &off); err != nil {
+			return "", err
+		}
+		if off.Status.OffloadingPhase != v1beta1.PhaseReady {
+			return fmt.Sprintf("the offloading is %s", off.Status.OffloadingPhase), nil
+		}
+		s.twin = off.Status.RemoteNamespaceName
+		return "", nil
+	})
+}
+
+func (s *Story) application(ctx context.Context) error {
+	s.title("Run an application",
+		"An ordinary Deployment of 6 replicas, a Service and a ConfigMap: no field of them knows of other clusters.")
+	file := filepath.Join(filepath.Dir(s.Env.Consumer().Kubeconfig), env.Consumer, "shop.yaml")
+	if err := os.WriteFile(file, shop, 0o600); err != nil {
+		return fmt.Errorf("write application: %w", err)
+	}
+	if err := s.kubectl(ctx, env.Consumer, "apply", "-f", file); err != nil {
+		return err
+	}
+	return s.until(ctx, "the Deployment", func(ctx context.Context) (string, error) {
+		var web appsv1.Deployment
+		if err := s.Env.Consumer().Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: app}, &web); err != nil {
+			return "", err
+		}
+		if web.Status.AvailableReplicas < *web.Spec.Replicas || web.Status.ObservedGeneration < web.Generation {
+			return fmt.Sprintf("%d of %d pods are available", web.Status.AvailableReplicas, *web.Spec.Replicas), nil
+		}
+		return "", nil
+	})
+}
+
+func (s *Story) pods(ctx context.Context) error {
+	s.title("All of it is visible at home",
+		"The pods are Running, on nodes that are clusters. Their addresses are those of the providers' pod networks.")
+	return s.kubectl(ctx, env.Consumer, "-n", namespace, "get", "pods", "-o", "wide")
+}
+
+func (s *Story) twins(ctx context.Context) error {
+	s.title("Where the pods really are",
+		"On each provider the namespace has a twin, "+s.twin+", and in it the pods that this provider runs,",
+		"on its own nodes, placed by its own scheduler; and the ConfigMap that they read.")
+	for _, provider := range s.Env.Providers() {
+		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "pods,configmaps", "-o", "wide"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Story) services(ctx context.Context) error {
+	s.title("A Service is the same everywhere",
+		"The Service exists in every twin, and its EndpointSlices there list the pods of all clusters:",
+		"whoever calls it on one provider reaches the pods on the other.")
+	for _, provider := range s.Env.Providers() {
+		if err := s.until(ctx, "endpoints on "+provider.Name, func(ctx context.Context) (string, error) {
+			return s.missingEndpoints(ctx, provider)
+		}); err != nil {
+			return err
+		}
+		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "services,endpointslices"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missingEndpoints says what the Service's twin still lacks.
+func (s *Story) missingEndpoints(ctx context.Context, provider *env.Cluster) (string, error) {
+	home, err := endpoints(ctx, s.Env.Consumer(), namespace)
+	if err != nil {
+		return "", err
+	}
+	away, err := endpoints(ctx, provider, s.twin)
+	if err != nil {
+		return "", err
+	}
+	if home == 0 || away < home {
+		return fmt.Sprintf("%d of %d endpoints are there", away, home), nil
+	}
+	return "", nil
+}
+
+// endpoints counts the different addresses behind the Service.
+func endpoints(ctx context.Context, c *env.Cluster, namespace string) (int, error) {
+	var slices discoveryv1.EndpointSliceList
+	err := c.Client().List(ctx, &slices, client.InNamespace(namespace),
+		client.MatchingLabels{discoveryv1.LabelServiceName: app})
+	if err != nil {
+		return 0, fmt.Errorf("list endpoints in %s: %w", c.Name, err)
+	}
+	addresses := map[string]bool{}
+	for _, slice := range slices.Items {
+		for _, endpoint := range slice.Endpoints {
+			addresses[endpoint.Addresses[0]] = true
+		}
+	}
+	return len(addresses), nil
+}
+
+func (s *Story) logs(ctx context.Context) error {
+	s.title("Logs come home",
+		"kubectl asks the API server at home, which asks the virtual node, which asks the provider.")
+	return s.kubectl(ctx, env.Consumer, "-n", namespace, "logs", "deployment/"+app, "--tail=3")
+}
+
+// until waits for a state and says why it does not come; look returns what is missing, or nothing.
+func (s *Story) until(ctx context.Context, what string, look func(context.Context) (string, error)) error {
+	var missing string
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true,
+		func(ctx context.Context) (done bool, err error) {
+			missing, err = look(ctx)
+			return missing == "", client.IgnoreNotFound(err)
+		})
+	if err != nil {
+		return fmt.Errorf("wait for %s (%s): %w", what, missing, err)
+	}
+	return nil
+}
