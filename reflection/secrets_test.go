@@ -93,19 +93,7 @@ func TestSecretsOf(t *testing.T) {
 				{Secret: &corev1.SecretProjection{LocalObjectReference: ref("b")}},
 			}}}), []string{"a", "b"},
 		},
-		"a CSI volume": {
-			volume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: ptr.To(ref("a"))}}),
-			[]string{"a"},
-		},
 		"a CSI volume without":  {volume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), nil},
-		"an Azure file share":   {volume(corev1.VolumeSource{AzureFile: &corev1.AzureFileVolumeSource{SecretName: "a"}}), []string{"a"}},
-		"a Ceph file system":    {volume(corev1.VolumeSource{CephFS: &corev1.CephFSVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
-		"a Cinder volume":       {volume(corev1.VolumeSource{Cinder: &corev1.CinderVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
-		"a flex volume":         {volume(corev1.VolumeSource{FlexVolume: &corev1.FlexVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
-		"an iSCSI disk":         {volume(corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
-		"a Ceph block device":   {volume(corev1.VolumeSource{RBD: &corev1.RBDVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
-		"a ScaleIO volume":      {volume(corev1.VolumeSource{ScaleIO: &corev1.ScaleIOVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
-		"a StorageOS volume":    {volume(corev1.VolumeSource{StorageOS: &corev1.StorageOSVolumeSource{SecretRef: ptr.To(ref("a"))}}), []string{"a"}},
 		"a volume of no secret": {volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +105,30 @@ func TestSecretsOf(t *testing.T) {
 	}
 }
 
+func TestSecretsOfVolumesByDriver(t *testing.T) {
+	a := &corev1.LocalObjectReference{Name: "a"}
+	for name, v := range map[string]corev1.VolumeSource{
+		"Azure file share":  {AzureFile: &corev1.AzureFileVolumeSource{SecretName: "a"}},
+		"CSI":               {CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: a}},
+		"Ceph file system":  {CephFS: &corev1.CephFSVolumeSource{SecretRef: a}},
+		"Cinder":            {Cinder: &corev1.CinderVolumeSource{SecretRef: a}},
+		"flex":              {FlexVolume: &corev1.FlexVolumeSource{SecretRef: a}},
+		"iSCSI":             {ISCSI: &corev1.ISCSIVolumeSource{SecretRef: a}},
+		"Ceph block device": {RBD: &corev1.RBDVolumeSource{SecretRef: a}},
+		"ScaleIO":           {ScaleIO: &corev1.ScaleIOVolumeSource{SecretRef: a}},
+		"StorageOS":         {StorageOS: &corev1.StorageOSVolumeSource{SecretRef: a}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spec := &corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: v}}}
+			if diff := cmp.Diff(sets.New("a"), SecretsOf(spec)); diff != "" {
+				t.Errorf("-want,+got:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestASecretLeavesOnlyWhenItIsNeeded(t *testing.T) {
+	finished := func(phase corev1.PodPhase) *corev1.Pod { return pulling("a").Node("vn-1").Phase(phase).Obj() }
 	for name, tc := range map[string]struct {
 		pods []*corev1.Pod
 		want bool
@@ -127,8 +138,8 @@ func TestASecretLeavesOnlyWhenItIsNeeded(t *testing.T) {
 		"a pod at home does":             {[]*corev1.Pod{pulling("a").Node("worker-1").Obj()}, false},
 		"a pod on another provider":      {[]*corev1.Pod{pulling("a").Node("vn-2").Obj()}, false},
 		"a pod that is not bound yet":    {[]*corev1.Pod{pulling("a").Obj()}, false},
-		"a pod that has succeeded":       {[]*corev1.Pod{pulling("a").Node("vn-1").Phase(corev1.PodSucceeded).Obj()}, false},
-		"a pod that has failed":          {[]*corev1.Pod{pulling("a").Node("vn-1").Phase(corev1.PodFailed).Obj()}, false},
+		"a pod that has succeeded":       {[]*corev1.Pod{finished(corev1.PodSucceeded)}, false},
+		"a pod that has failed":          {[]*corev1.Pod{finished(corev1.PodFailed)}, false},
 		"a pod of another namespace":     {[]*corev1.Pod{pulling("a").Node("vn-1").Namespace("x").Obj()}, false},
 		"a pod that refers to another":   {[]*corev1.Pod{build.Pod("a").Namespace("shop").Node("vn-1").Obj()}, false},
 		"one of several is enough":       {[]*corev1.Pod{pulling("a").Obj(), pulling("b").Node("vn-1").Obj()}, true},
@@ -195,7 +206,8 @@ func TestConfigurationThatCannotChangeIsReplaced(t *testing.T) {
 	}{
 		"a value changes": {
 			func(*corev1.Secret, *corev1.ConfigMap) {},
-			func(s *corev1.Secret, c *corev1.ConfigMap) { s.Data["key"], c.Data["key"] = []byte("new"), "new" }, false, false,
+			func(s *corev1.Secret, c *corev1.ConfigMap) { s.Data["key"], c.Data["key"] = []byte("new"), "new" },
+			false, false,
 		},
 		"it becomes immutable": {
 			func(*corev1.Secret, *corev1.ConfigMap) {}, freeze, false, false,
