@@ -162,8 +162,7 @@ func (n *Nodes) node(ctx context.Context, name string) (*corev1.Node, error) {
 }
 
 func (n *Nodes) ours(node *corev1.Node) bool {
-	return node.Labels[v1beta1.LabelNodeType] == v1beta1.NodeTypeVirtual &&
-		node.Labels[v1beta1.LabelRemoteClusterID] == n.Provider
+	return node.Labels[v1beta1.LabelRemoteClusterID] == n.Provider
 }
 
 func (n *Nodes) foreign(name string) state {

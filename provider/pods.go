@@ -84,6 +84,8 @@ type Pods struct {
 	running sync.WaitGroup
 	nodes   map[string]*node
 	twins   map[string]*twin
+	// listeners are told of home pods; the slice is replaced, never changed.
+	listeners []func(pod *corev1.Pod)
 }
 
 // node is a virtual Node whose pods we run.
@@ -199,9 +201,9 @@ func (p *Pods) watchNode(n *node) {
 		tweak:     func(o *metav1.ListOptions) { o.FieldSelector = selector },
 		transform: withoutManagedFields,
 		handler: cache.ResourceEventHandlerFuncs{
-			AddFunc:    p.enqueueHome,
-			UpdateFunc: func(_, obj any) { p.enqueueHome(obj) },
-			DeleteFunc: p.enqueueHome,
+			AddFunc:    p.homeChanged,
+			UpdateFunc: func(_, obj any) { p.homeChanged(obj) },
+			DeleteFunc: p.homeChanged,
 		},
 		synced: p.enqueueAll, // what looked like an orphan until now is looked at again
 	})
@@ -210,15 +212,6 @@ func (p *Pods) watchNode(n *node) {
 		return
 	}
 	n.watch = w
-}
-
-func (p *Pods) enqueueHome(obj any) {
-	if d, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = d.Obj
-	}
-	if pod, ok := obj.(*corev1.Pod); ok {
-		p.queue.Add(key{Namespace: pod.Namespace, Name: pod.Name})
-	}
 }
 
 func (p *Pods) enqueueAll() {

@@ -32,7 +32,7 @@ type watchOptions struct {
 
 // startWatch begins watching pods; running counts the goroutines until they end.
 func startWatch(ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions) (*watch, error) {
-	informer := coreinformers.NewFilteredPodInformer(client, o.namespace, 0, cache.Indexers{}, o.tweak)
+	informer := coreinformers.NewFilteredPodInformer(client, o.namespace, 0, byNamespace(), o.tweak)
 	if err := informer.SetTransform(o.transform); err != nil {
 		return nil, err
 	}
@@ -53,6 +53,10 @@ func startWatch(ctx context.Context, client kubernetes.Interface, running *sync.
 		}
 	}()
 	return &watch{informer: informer, cancel: cancel}, nil
+}
+
+func byNamespace() cache.Indexers {
+	return cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 }
 
 // pod returns a pod of the store, or nil.

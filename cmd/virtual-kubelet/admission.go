@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/schedplugin/placement"
+)
+
+// admission asks the scheduler's question again, about pods that somebody has bound to our Node without the scheduler.
+type admission struct {
+	home      client.Client
+	clusterID string
+}
+
+// admit returns nil for a pod that may run on its Node, or must only wait for its twin; else the scheduler's sentence.
+func (a *admission) admit(ctx context.Context, pod *corev1.Pod) error {
+	facts, err := a.facts(ctx, pod)
+	if err != nil {
+		return err
+	}
+	var node corev1.Node
+	if err := a.home.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, &node); err != nil {
+		return fmt.Errorf("read Node %s: %w", pod.Spec.NodeName, err)
+	}
+	rule := placement.Decide(facts)
+	if verdict := rule.On(&node); verdict.Outcome == placement.Refused {
+		return errors.New(verdict.Message)
+	}
+	return nil
+}
+
+func (a *admission) facts(ctx context.Context, pod *corev1.Pod) (placement.Facts, error) {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := a.home.Get(ctx, client.ObjectKey{Name: pod.Namespace}, namespace); err != nil {
+		return placement.Facts{}, fmt.Errorf("read namespace %s: %w", pod.Namespace, err)
+	}
+	off := &v1beta1.NamespaceOffloading{}
+	switch err := a.home.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: v1beta1.OffloadingName}, off); {
+	case apierrors.IsNotFound(err):
+		off = nil
+	case err != nil:
+		return placement.Facts{}, fmt.Errorf("read the offloading of namespace %s: %w", pod.Namespace, err)
+	}
+	var twins v1beta1.NamespaceMap
+	at := client.ObjectKey{Namespace: v1beta1.TenantNamespace(a.clusterID), Name: a.clusterID}
+	if err := a.home.Get(ctx, at, &twins); client.IgnoreNotFound(err) != nil {
+		return placement.Facts{}, fmt.Errorf("read NamespaceMap %s: %w", a.clusterID, err)
+	}
+	return placement.Facts{
+		Labels:       namespace.Labels,
+		Policy:       placement.Compile(off),
+		Twin:         func(string) v1beta1.TwinStatus { return twins.Status.CurrentMapping[pod.Namespace] },
+		RuntimeClass: placement.RuntimeClass(pod),
+	}, nil
+}
+
+// watch makes wake be called with a namespace whose offloading has changed.
+func (a *admission) watch(mgr manager.Manager, wake func(namespace string)) error {
+	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		informer, err := mgr.GetCache().GetInformer(ctx, &v1beta1.NamespaceOffloading{})
+		if err != nil {
+			return fmt.Errorf("watch offloadings: %w", err)
+		}
+		changed := func(obj any) {
+			if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
+				obj = gone.Obj
+			}
+			if off, ok := obj.(*v1beta1.NamespaceOffloading); ok {
+				wake(off.Namespace)
+			}
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    changed,
+			UpdateFunc: func(_, obj any) { changed(obj) },
+			DeleteFunc: changed,
+		})
+		if err != nil {
+			return fmt.Errorf("watch offloadings: %w", err)
+		}
+		<-ctx.Done()
+		return nil
+	}))
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/version"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/namespacemap"
+	"github.com/twinspace/twinspace/peering"
+	"github.com/twinspace/twinspace/provider"
+	"github.com/twinspace/twinspace/reflection"
+	"github.com/twinspace/twinspace/reflection/remote"
+)
+
+// recorderName is who our events are from.
+const recorderName = "virtual-kubelet"
+
+// agent joins the features of one peering in one manager.
+type agent struct {
+	opts   *options
+	mgr    manager.Manager
+	home   *rest.Config
+	away   *remote.Cluster
+	secret types.NamespacedName
+}
+
+// setUp registers everything with the manager; nothing works before that starts.
+func (a *agent) setUp() error {
+	pods, err := a.pods()
+	if err != nil {
+		return err
+	}
+	mirror, err := a.mirror(pods)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		a.mgr.Add(onEveryReplica(a.away.Run)),
+		a.renewal(),
+		a.nodes(pods),
+		a.twins(pods, mirror),
+		a.mgr.Add(pods),
+		a.mgr.Add(mirror),
+	)
+}
+
+// onEveryReplica runs without being the leader.
+type onEveryReplica func(context.Context) error
+
+// Start runs the function.
+func (f onEveryReplica) Start(ctx context.Context) error { return f(ctx) }
+
+// NeedLeaderElection says that it does not.
+func (onEveryReplica) NeedLeaderElection() bool { return false }
+
+// protobuf returns a configuration whose clients speak the cheaper encoding, which custom resources do not have.
+func protobuf(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	config.ContentType = "application/vnd.kubernetes.protobuf"
+	return config
+}
+
+func (a *agent) homeClientset() (kubernetes.Interface, error) {
+	c, err := kubernetes.NewForConfig(protobuf(a.home))
+	if err != nil {
+		return nil, fmt.Errorf("make a client of home: %w", err)
+	}
+	return c, nil
+}
+
+func (a *agent) awayClientset() (kubernetes.Interface, error) {
+	c, err := kubernetes.NewForConfigAndClient(protobuf(a.away.Config()), a.away.HTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the provider: %w", err)
+	}
+	return c, nil
+}
+
+func (a *agent) pods() (*provider.Pods, error) {
+	home, homeErr := a.homeClientset()
+	away, awayErr := a.awayClientset()
+	if err := errors.Join(homeErr, awayErr); err != nil {
+		return nil, err
+	}
+	policy := &admission{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID}
+	pods := provider.NewPods(provider.PodsOptions{
+		Home: home, Away: away,
+		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
+		NodeIPs: []string{a.opts.nodeIP},
+		Mapped:  provider.Mapped(a.mgr.GetClient(), a.opts.remoteClusterID),
+		Admit:   policy.admit, Health: a.away,
+		Recorder: a.mgr.GetEventRecorder(recorderName),
+		Metrics:  provider.NewMetrics(metrics.Registry),
+		Clock:    clock.RealClock{}, Workers: a.opts.workers,
+	})
+	return pods, policy.watch(a.mgr, pods.Wake)
+}
+
+// nodes registers the Nodes and the kubelet endpoint that they point at.
+func (a *agent) nodes(pods *provider.Pods) error {
+	home, homeErr := a.homeClientset()
+	away, awayErr := a.awayClientset()
+	if err := errors.Join(homeErr, awayErr); err != nil {
+		return err
+	}
+	auth, err := provider.DelegatedAuth(home)
+	if err != nil {
+		return err
+	}
+	port := int32(a.opts.kubeletPort) //nolint:gosec // G115: validated to be a port
+	nodes := &provider.Nodes{
+		Client: a.mgr.GetClient(), Home: home, Provider: a.opts.remoteClusterID,
+		Offers: provider.NewOffers(away), Pods: pods, Health: a.away,
+		IPs: []string{a.opts.nodeIP}, Port: port, Version: version.Get().GitVersion,
+		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: clock.RealClock{},
+	}
+	server := &provider.Server{
+		Pods: pods, Auth: auth, IP: a.opts.nodeIP, Port: port, CertFile: a.opts.certFile, KeyFile: a.opts.keyFile,
+	}
+	return errors.Join(nodes.SetupWithManager(a.mgr), a.mgr.Add(server))
+}
+
+// twins registers what makes the namespaces at the provider; pods and reflection listen to it.
+func (a *agent) twins(listeners ...namespacemap.Listener) error {
+	away, err := a.awayClient()
+	if err != nil {
+		return err
+	}
+	watch, err := metadata.NewForConfigAndClient(a.away.Config(), a.away.HTTPClient())
+	if err != nil {
+		return fmt.Errorf("make a client of the provider: %w", err)
+	}
+	counts, err := namespacemap.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	twins := &namespacemap.Twins{
+		Home: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Away: away,
+		Origin: a.opts.clusterID, ClusterID: a.opts.remoteClusterID, Listeners: listeners, Metrics: counts,
+	}
+	return twins.SetupWithManager(a.mgr, watch)
+}
+
+// awayClient is uncached.
+func (a *agent) awayClient() (client.Client, error) {
+	c, err := client.New(a.away.Config(), client.Options{HTTPClient: a.away.HTTPClient(), Scheme: a.mgr.GetScheme()})
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the provider: %w", err)
+	}
+	return c, nil
+}
+
+func (a *agent) renewal() error {
+	away, err := a.awayClient()
+	if err != nil {
+		return err
+	}
+	return a.mgr.Add(&peering.Renewer{
+		Home: a.mgr.GetClient(), Away: away, Secret: a.secret, HomeID: a.opts.clusterID, Tokens: a.away,
+		Clock: clock.RealClock{}, Jitter: rand.Float64,
+		Metrics: peering.NewMetrics(metrics.Registry, a.opts.remoteClusterID),
+	})
+}
+
+func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
+	home, homeErr := reflection.NewClient(a.home, nil)
+	away, awayErr := reflection.NewClient(a.away.Config(), a.away.HTTPClient())
+	counts, countsErr := reflection.NewMetrics(metrics.Registry)
+	if err := errors.Join(homeErr, awayErr, countsErr); err != nil {
+		return nil, err
+	}
+	view := &homeView{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID, pods: pods}
+	mirror, err := reflection.New(reflection.Options{
+		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID, Home: home, Away: away,
+		Kinds:   reflection.Kinds(reflection.Facts{OurNode: view.ourNode, Pods: view}),
+		Events:  a.mgr.GetEventRecorderFor(recorderName), //nolint:staticcheck // SA1019: reflection wants one event per object
+		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.away.Notify(mirror.Refresh)
+	return mirror, nil
+}
+
+// homeView tells reflection of the pods and Nodes of this provider, from caches that others keep.
+type homeView struct {
+	home      client.Client
+	clusterID string
+	pods      *provider.Pods
+}
+
+// List returns the pods of a namespace that are bound to our Nodes, and whether these are all.
+func (v *homeView) List(namespace string) ([]*corev1.Pod, bool) {
+	known := true
+	for _, node := range v.nodes() {
+		known = known && v.pods.Synced(node)
+	}
+	return v.pods.List(namespace), known
+}
+
+// OnChange makes f be called for each pod on our Nodes that changes.
+func (v *homeView) OnChange(f func(pod *corev1.Pod)) { v.pods.OnChange(f) }
+
+func (v *homeView) ourNode(name string) bool { return slices.Contains(v.nodes(), name) }
+
+// nodes returns the names of the Nodes that we are asked for.
+func (v *homeView) nodes() []string {
+	var list v1beta1.VirtualNodeList
+	err := v.home.List(context.Background(), &list, client.InNamespace(v1beta1.TenantNamespace(v.clusterID)),
+		client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil // the cache has not started; whoever asks then asks again
+	}
+	var names []string
+	for i := range list.Items {
+		if create := list.Items[i].Spec.CreateNode; create == nil || *create {
+			names = append(names, list.Items[i].Name)
+		}
+	}
+	return names
+}

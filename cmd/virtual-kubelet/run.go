@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/peering"
+	"github.com/twinspace/twinspace/reflection/remote"
+)
+
+// leaseName is the lease, in the provider's tenant namespace, that the leader holds.
+const leaseName = "virtual-kubelet"
+
+// run works until ctx ends.
+func run(ctx context.Context, opts *options) error {
+	ctrl.SetLogger(klog.NewKlogr())
+	config, err := clientcmd.BuildConfigFromFlags("", opts.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("load the kubeconfig: %w", err)
+	}
+	config.QPS, config.Burst = opts.homeQPS, opts.homeBurst
+	config.UserAgent = rest.DefaultKubernetesUserAgent()
+	mgr, err := newManager(config, opts)
+	if err != nil {
+		return err
+	}
+	secret := types.NamespacedName{
+		Namespace: v1beta1.TenantNamespace(opts.remoteClusterID), Name: peering.SecretName(opts.remoteClusterID),
+	}
+	away, err := connect(ctx, mgr.GetAPIReader(), secret, opts)
+	if err != nil {
+		return err
+	}
+	// Asked once before anything is shown to anybody, or a restart would look like an outage. What it finds is in Err.
+	_ = away.Probe(ctx)
+	agent := &agent{opts: opts, mgr: mgr, home: config, away: away, secret: secret}
+	if err := errors.Join(
+		agent.setUp(),
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("ping", healthz.Ping),
+	); err != nil {
+		return fmt.Errorf("set up the agent: %w", err)
+	}
+	klog.FromContext(ctx).Info("Starting", "clusterID", opts.clusterID, "remoteClusterID", opts.remoteClusterID)
+	return mgr.Start(ctx)
+}
+
+// connect reads the credential that the peering left at home.
+func connect(ctx context.Context, home client.Reader, at types.NamespacedName, opts *options) (*remote.Cluster, error) {
+	var secret corev1.Secret
+	if err := home.Get(ctx, at, &secret); err != nil {
+		return nil, fmt.Errorf("read the credential for provider %s, which liqoctl peer makes: %w", opts.remoteClusterID, err)
+	}
+	credential, err := remote.Parse(secret.Data[v1beta1.KubeconfigKey])
+	if err != nil {
+		return nil, fmt.Errorf("read the credential in Secret %s, key %s: %w", at, v1beta1.KubeconfigKey, err)
+	}
+	return remote.New(credential, remote.Options{
+		UserAgent: rest.DefaultKubernetesUserAgent(), QPS: opts.awayQPS, Burst: opts.awayBurst,
+	})
+}
+
+func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	tenant := v1beta1.TenantNamespace(opts.remoteClusterID)
+	inTenant := cache.ByObject{Namespaces: map[string]cache.Config{tenant: {}}}
+	ourNodes, err := labels.ValidatedSelectorFromSet(labels.Set{v1beta1.LabelRemoteClusterID: opts.remoteClusterID})
+	if err != nil {
+		return nil, fmt.Errorf("select the provider's nodes: %w", err)
+	}
+	mgr, err := ctrl.NewManager(config, manager.Options{
+		Scheme: scheme,
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&v1beta1.NamespaceMap{}: inTenant,
+				&v1beta1.VirtualNode{}:  inTenant,
+				&corev1.Secret{}:        inTenant,
+				// Managed fields tell which fields of a Node are ours.
+				&corev1.Node{}: {Label: ourNodes, Transform: func(obj any) (any, error) { return obj, nil }},
+			},
+		},
+		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
+		HealthProbeBindAddress:        opts.healthAddress,
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       tenant,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// newScheme knows what the agent reads and writes, on both sides.
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+		return nil, fmt.Errorf("register kinds: %w", err)
+	}
+	return scheme, nil
+}
