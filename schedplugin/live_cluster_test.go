@@ -240,9 +240,24 @@ type traffic struct {
 	next http.RoundTripper
 	mu   sync.Mutex
 	seen map[string]int // by "VERB path"
-	// late delays every piece of news of watches whose path contains slow.
 	slow string
 	late time.Duration
+}
+
+// delay holds up every piece of news of watches whose path ends so, until it is called again.
+func (r *traffic) delay(suffix string, by time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slow, r.late = suffix, by
+}
+
+func (r *traffic) lateness(path string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.slow == "" || !strings.HasSuffix(path, r.slow) {
+		return 0
+	}
+	return r.late
 }
 
 func (r *traffic) wrap(cfg *rest.Config) *rest.Config {
@@ -254,8 +269,8 @@ func (r *traffic) wrap(cfg *rest.Config) *rest.Config {
 			r.seen[q.Method+" "+q.URL.Path]++
 			r.mu.Unlock()
 			resp, err := next.RoundTrip(q)
-			if err == nil && r.slow != "" && strings.Contains(q.URL.Path, r.slow) && q.URL.Query().Get("watch") != "" {
-				resp.Body = &lateBody{ReadCloser: resp.Body, late: r.late}
+			if err == nil && q.URL.Query().Get("watch") != "" {
+				resp.Body = &lateBody{ReadCloser: resp.Body, late: func() time.Duration { return r.lateness(q.URL.Path) }}
 			}
 			return resp, err
 		})
@@ -282,11 +297,13 @@ func (f roundTripper) RoundTrip(q *http.Request) (*http.Response, error) { retur
 
 type lateBody struct {
 	io.ReadCloser
-	late time.Duration
+	late func() time.Duration
 }
 
 func (b *lateBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	<-time.After(b.late)
+	if late := b.late(); late > 0 {
+		<-time.After(late)
+	}
 	return n, err
 }
