@@ -197,22 +197,29 @@ type flow struct {
 
 // reset ends the flow as a crash of the other side would: no farewell.
 func (f *flow) reset() {
-	f.once.Do(func() {
-		close(f.done)
-		abort(f.client)
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.server != nil {
-			abort(f.server)
+	f.end(func(conn net.Conn) {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
 		}
+		_ = conn.Close()
 	})
 }
 
-func abort(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
+// finish ends a flow that both sides are done with; what the kernel still holds is delivered.
+func (f *flow) finish() {
+	f.end(func(conn net.Conn) { _ = conn.Close() })
+}
+
+func (f *flow) end(shut func(net.Conn)) {
+	f.once.Do(func() {
+		close(f.done)
+		shut(f.client)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.server != nil {
+			shut(f.server)
+		}
+	})
 }
 
 // run connects and passes bytes until both sides are done.
@@ -226,7 +233,7 @@ func (f *flow) run() {
 	both.Go(func() { f.pass(f.server, f.client) })
 	both.Go(func() { f.pass(f.client, f.server) })
 	both.Wait()
-	f.reset()
+	f.finish()
 }
 
 func (f *flow) connect() bool {
@@ -242,7 +249,7 @@ func (f *flow) connect() bool {
 	f.server = server
 	select {
 	case <-f.done:
-		abort(server)
+		_ = server.Close()
 		return false
 	default:
 		return true
