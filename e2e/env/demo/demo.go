@@ -72,7 +72,8 @@ func (s *Story) clusters(ctx context.Context) error {
 func (s *Story) offload(ctx context.Context) error {
 	s.title("Extend a namespace",
 		"From now on pods of namespace shop run on the providers. The scheduler decides it, pod by pod;",
-		"no webhook changes anything when pods are created.")
+		"no webhook changes anything when pods are created.",
+		"(liqoctl and kubectl find home in a shell with: eval \"$("+s.Playground+" env)\")")
 	home := s.Env.Consumer().Client()
 	err := home.Get(ctx, client.ObjectKey{Name: namespace}, &corev1.Namespace{})
 	switch {

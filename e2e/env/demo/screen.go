@@ -50,7 +50,7 @@ func (s *Story) kubectl(ctx context.Context, cluster string, args ...string) err
 	output, err := cmd.CombinedOutput()
 	s.output(string(output))
 	if err != nil {
-		return fmt.Errorf("kubectl %s: %w", args[0], err)
+		return fmt.Errorf("kubectl %s %s: %w", cluster, strings.Join(args, " "), err)
 	}
 	return nil
 }
