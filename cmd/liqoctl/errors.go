@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -85,6 +86,9 @@ func warnings(warn func(string)) rest.WarningHandlerWithContext { return handler
 // HandleWarningHeaderWithContext is called with each warning.
 func (h handler) HandleWarningHeaderWithContext(_ context.Context, code int, _, text string) {
 	if code == 299 && text != "" {
-		h(text)
+		h(policyName.ReplaceAllString(text, ""))
 	}
 }
+
+// policyName is what API servers put before the sentence of a policy.
+var policyName = regexp.MustCompile(`^Validation failed for ValidatingAdmissionPolicy '[^']*' with binding '[^']*': `)

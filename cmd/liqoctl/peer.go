@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/twinspace/twinspace/namespacemap"
 	"github.com/twinspace/twinspace/peering"
 )
 
@@ -16,8 +17,8 @@ import (
 type peerFlags struct {
 	remoteFlags
 	server, homeID, nodeName string
-	labels                      []string
-	ttl, timeout                time.Duration
+	labels                   []string
+	ttl, timeout             time.Duration
 }
 
 // remoteFlags find the provider.
@@ -109,6 +110,10 @@ func (a *app) runPeer(ctx context.Context, f *peerFlags) error {
 		p.NodeName = p.AwayID
 	}
 	if err := p.Peer(ctx); err != nil {
+		return err
+	}
+	// A controller-manager that starts only now must not give itself another id.
+	if _, err := namespacemap.EnsureClusterID(ctx, home, p.HomeID); err != nil {
 		return err
 	}
 	a.success("this cluster (%s) borrows from %s through virtual node %s", p.HomeID, p.AwayID, p.NodeName)

@@ -109,8 +109,11 @@ func (a *app) awaitHome(ctx context.Context, home *cluster, namespace string, ti
 	return err
 }
 
+// poll looks until the look says that it is over. The timeout ends the wait, not a look that is under way.
 func poll(ctx context.Context, timeout time.Duration, look wait.ConditionWithContextFunc) error {
-	return wait.PollUntilContextTimeout(ctx, pollInterval, timeout, true, look)
+	return wait.PollUntilContextTimeout(ctx, pollInterval, timeout, true, func(context.Context) (bool, error) {
+		return look(ctx)
+	})
 }
 
 // isTimeout tells a wait that took too long from one that was interrupted.
