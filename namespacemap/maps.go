@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -241,16 +242,19 @@ func remaining(m *v1beta1.NamespaceMap) []string {
 
 // SetupWithManager runs the reconciler in a manager, on its leader.
 func (r *Maps) SetupWithManager(mgr manager.Manager) error {
-	ofProvider := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		node, ok := o.(*v1beta1.VirtualNode)
-		if !ok {
-			return nil
+	ofVirtualNode := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		if node, ok := o.(*v1beta1.VirtualNode); ok {
+			return mapRequest(node.Spec.ClusterID)
 		}
-		id := node.Spec.ClusterID
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{
-			Namespace: v1beta1.TenantNamespace(id), Name: id,
-		}}}
+		return nil
 	})
+	ofNode := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return mapRequest(o.GetLabels()[v1beta1.LabelRemoteClusterID])
+	})
+	deleted := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(event.UpdateEvent) bool { return false },
+	}
 	// Of the thousands of changes inside a map, those count that make it empty or no longer ours.
 	notable := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		m, ok := e.ObjectNew.(*v1beta1.NamespaceMap)
@@ -259,7 +263,14 @@ func (r *Maps) SetupWithManager(mgr manager.Manager) error {
 	}}
 	return builder.ControllerManagedBy(mgr).Named("namespacemap").
 		For(&v1beta1.NamespaceMap{}, builder.WithPredicates(notable)).
-		Watches(&v1beta1.VirtualNode{}, ofProvider).
+		Watches(&v1beta1.VirtualNode{}, ofVirtualNode, builder.WithPredicates(candidateChanged())).
+		WatchesMetadata(&corev1.Node{}, ofNode, builder.WithPredicates(deleted)).
 		WithOptions(controller.Options{RateLimiter: backoff[reconcile.Request]()}).
 		Complete(r)
+}
+
+func mapRequest(clusterID string) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{
+		Namespace: v1beta1.TenantNamespace(clusterID), Name: clusterID,
+	}}}
 }
