@@ -141,6 +141,11 @@ func (l *look) correct(ctx context.Context) (time.Duration, error) {
 		l.done(outcomeNoop, live.GetResourceVersion())
 		return 0, nil
 	}
+	return l.change(ctx, live, dst)
+}
+
+// change makes dst of live, which is ours.
+func (l *look) change(ctx context.Context, live, dst client.Object) (time.Duration, error) {
 	if wait := l.budget(); wait > 0 {
 		return wait, &conflictError{otherManager(live) + " keeps changing it"}
 	}
@@ -150,8 +155,11 @@ func (l *look) correct(ctx context.Context) (time.Duration, error) {
 		}
 		return l.create(ctx)
 	}
+	patch, err := patchOf(live, dst)
+	if err != nil {
+		return 0, err
+	}
 	err = call(ctx, func(ctx context.Context) error {
-		patch := client.MergeFromWithOptions(live, client.MergeFromWithOptimisticLock{})
 		return l.opts.Away.Patch(ctx, dst, patch, client.FieldOwner(v1beta1.FieldManager))
 	})
 	if err != nil {

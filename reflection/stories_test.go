@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,38 +32,46 @@ func (w *world) fourKinds() {
 	eventually(w, &corev1.Service{}, away, "web", "created with an address of its own", func(s *corev1.Service) bool {
 		return s.Spec.ClusterIP != "" && s.Spec.ClusterIP != service.Spec.ClusterIP && s.Spec.Selector["app"] == "web"
 	})
-	eventually(w, &discoveryv1.EndpointSlice{}, away, "web-abc.consumer", "created", func(s *discoveryv1.EndpointSlice) bool {
+	const copied = "web-abc.consumer"
+	eventually(w, &discoveryv1.EndpointSlice{}, away, copied, "created", func(s *discoveryv1.EndpointSlice) bool {
 		return s.Endpoints[0].NodeName == nil && s.Labels[discoveryv1.LabelManagedBy] == v1beta1.EndpointSliceManagedBy
 	})
 	eventually(w, &corev1.ConfigMap{}, away, "settings", "created", is("a", "1"))
 	eventually(w, &corev1.ConfigMap{}, away, "kube-root-ca.crt.consumer", "created", is("ca.crt", "home's"))
 	eventually(w, &corev1.ConfigMap{}, away, "kube-root-ca.crt", "the provider's", is("ca.crt", "the provider's"))
-	if err := w.away.Client().Get(w.t.Context(), client.ObjectKey{Namespace: away, Name: "pull"}, secret.DeepCopy()); err == nil {
+	hidden := client.ObjectKey{Namespace: away, Name: "pull"}
+	if err := w.away.Client().Get(w.t.Context(), hidden, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 		w.t.Error("a Secret left that nobody refers to")
 	}
 	w.pods.add(build.Pod("web").Namespace(home).Node("vn-1").Spec(func(s *corev1.PodSpec) {
 		s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
 	}).Obj())
-	eventually(w, &corev1.Secret{}, away, "pull", "created", func(s *corev1.Secret) bool { return string(s.Data["k"]) == "v" })
+	eventually(w, &corev1.Secret{}, away, "pull", "created", holds("v"))
 
 	change(w, w.home, service, func(s *corev1.Service) { s.Spec.Ports[0].Port = 81 })
 	change(w, w.home, endpoints, func(s *discoveryv1.EndpointSlice) { s.Endpoints[0].Conditions.Ready = ptr.To(false) })
 	change(w, w.home, settings, func(c *corev1.ConfigMap) { c.Data = one("b", "2") })
 	change(w, w.home, secret, func(s *corev1.Secret) { s.Data["k"] = []byte("new") })
-	eventually(w, &corev1.Service{}, away, "web", "changed", func(s *corev1.Service) bool { return s.Spec.Ports[0].Port == 81 })
-	eventually(w, &discoveryv1.EndpointSlice{}, away, "web-abc.consumer", "changed", func(s *discoveryv1.EndpointSlice) bool {
+	eventually(w, &corev1.Service{}, away, "web", "changed", func(s *corev1.Service) bool {
+		return s.Spec.Ports[0].Port == 81
+	})
+	eventually(w, &discoveryv1.EndpointSlice{}, away, copied, "changed", func(s *discoveryv1.EndpointSlice) bool {
 		return !*s.Endpoints[0].Conditions.Ready
 	})
 	eventually(w, &corev1.ConfigMap{}, away, "settings", "changed", func(c *corev1.ConfigMap) bool {
 		return cmp.Equal(one("b", "2"), c.Data)
 	})
-	eventually(w, &corev1.Secret{}, away, "pull", "changed", func(s *corev1.Secret) bool { return string(s.Data["k"]) == "new" })
+	eventually(w, &corev1.Secret{}, away, "pull", "changed", holds("new"))
 
 	w.delete(w.home, service, endpoints, settings, secret)
 	w.eventuallyGone(&corev1.Service{}, away, "web")
-	w.eventuallyGone(&discoveryv1.EndpointSlice{}, away, "web-abc.consumer")
+	w.eventuallyGone(&discoveryv1.EndpointSlice{}, away, copied)
 	w.eventuallyGone(&corev1.ConfigMap{}, away, "settings")
 	w.eventuallyGone(&corev1.Secret{}, away, "pull")
+}
+
+func holds(value string) func(*corev1.Secret) bool {
+	return func(s *corev1.Secret) bool { return string(s.Data["k"]) == value }
 }
 
 // R4: untouched, an event says so, and the copy appears when the name is free.
@@ -111,7 +120,9 @@ func (w *world) drift() {
 	service := build.Service(away, "web")
 	eventually(w, service, away, "web", "created", func(*corev1.Service) bool { return true })
 	change(w, w.away, service, func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "evil"} })
-	eventually(w, service, away, "web", "put right", func(s *corev1.Service) bool { return s.Spec.Selector["app"] == "web" })
+	eventually(w, service, away, "web", "put right", func(s *corev1.Service) bool {
+		return s.Spec.Selector["app"] == "web"
+	})
 }
 
 // R9: many keys, a megabyte, long names, labels at their limit.
@@ -155,7 +166,9 @@ func (w *world) immutable() {
 	service.Spec.ClusterIP = corev1.ClusterIPNone
 	w.create(w.home, settings, service)
 	eventually(w, &corev1.ConfigMap{}, away, "settings", "created", is("a", "1"))
-	eventually(w, &corev1.Service{}, away, "web", "headless", func(s *corev1.Service) bool { return s.Spec.ClusterIP == "None" })
+	eventually(w, &corev1.Service{}, away, "web", "headless", func(s *corev1.Service) bool {
+		return s.Spec.ClusterIP == "None"
+	})
 
 	w.delete(w.home, settings, service)
 	again := configMap(home, "settings", one("a", "2"))
@@ -206,7 +219,9 @@ func (w *world) restart() {
 	if err := w.home.Client().Get(w.t.Context(), client.ObjectKeyFromObject(service), service); err != nil {
 		w.t.Fatal(err)
 	}
-	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+	service.Status.Conditions = []metav1.Condition{{
+		Type: "Seen", Status: metav1.ConditionTrue, Reason: "Test", LastTransitionTime: metav1.Now(),
+	}}
 	if err := w.home.Client().Status().Update(w.t.Context(), service); err != nil {
 		w.t.Fatal(err)
 	}

@@ -30,7 +30,9 @@ func TestProbeSaysWhatIsWrong(t *testing.T) {
 		"healthy, hides its health": {status: 403},
 		"etcd is gone":              {status: 500, wantReason: ReasonUnreachable, want: "not ready: it answers 500"},
 		"something else listens":    {status: 404, wantReason: ReasonUnreachable, want: "it answers 404 Not Found"},
-		"unknown token":             {status: 401, wantReason: ReasonCredentialsRejected, want: "the identity was removed"},
+		"unknown token": {
+			status: 401, wantReason: ReasonCredentialsRejected, want: "the identity was removed",
+		},
 		"token that is still good": {
 			status: 401, change: func(c *Credential) { c.Token = token(now.Add(time.Hour)) },
 			wantReason: ReasonCredentialsRejected, want: "the identity was removed",
