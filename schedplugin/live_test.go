@@ -153,7 +153,7 @@ func testTruthTable(c *cluster) {
 				c := &cluster{t, c.Client}
 				for kind, b := range map[string]*build.PodBuilder{
 					"plain": build.Pod("plain-"), "everywhere": build.Pod("everywhere-").
-						Tolerate(corev1.Toleration{Operator: corev1.TolerationOpExists}),
+							Tolerate(corev1.Toleration{Operator: corev1.TolerationOpExists}),
 				} {
 					if test.class != "" {
 						b.RuntimeClass(test.class)

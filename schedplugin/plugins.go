@@ -56,18 +56,19 @@ func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
 	if handle.KubeConfig() == nil {
 		return fmt.Errorf("start plugin %s: the scheduler has no client configuration", Name)
 	}
-	client, err := newClient(handle.KubeConfig())
+	reader, err := newReader(handle.KubeConfig())
 	if err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
 	s.refusals = newRefusals(legacyregistry.Register)
 	s.policies = newPolicies(ctx, handle)
-	s.proofs = newProofs(client.identity, handle.SharedInformerFactory().Core().V1().Pods().Informer().LastSyncResourceVersion)
-	if err := follow(handle.SharedInformerFactory(), s.policies, s.proofs); err != nil {
+	factory := handle.SharedInformerFactory()
+	s.proofs = newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion)
+	if err := follow(factory, s.policies, s.proofs); err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
-	go client.watchOffloadings(ctx, s.policies)
-	go client.watchMaps(ctx, s.policies)
+	go reader.watchOffloadings(ctx, s.policies)
+	go reader.watchMaps(ctx, s.policies)
 	return nil
 }
 

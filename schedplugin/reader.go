@@ -33,12 +33,12 @@ const (
 	jitter     = 0.2
 )
 
-// client reads our kinds.
-type client struct {
+// reader reads our kinds.
+type reader struct {
 	rest rest.Interface
 }
 
-func newClient(scheduler *rest.Config) (*client, error) {
+func newReader(scheduler *rest.Config) (*reader, error) {
 	scheme := runtime.NewScheme()
 	if err := v1beta1.AddToScheme(scheme); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
@@ -47,20 +47,20 @@ func newClient(scheduler *rest.Config) (*client, error) {
 	config.APIPath = "/apis"
 	config.GroupVersion = &v1beta1.GroupVersion
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	r, err := rest.RESTClientFor(config)
+	c, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("make client: %w", err)
 	}
-	return &client{rest: r}, nil
+	return &reader{rest: c}, nil
 }
 
 // identity returns the version of a namespace's policy that the API server has at this moment, from a consistent read.
 // A kind that does not exist, or is not for us to see, has no objects.
-func (c *client) identity(ctx context.Context, namespace string) (identity, error) {
+func (r *reader) identity(ctx context.Context, namespace string) (identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
 	var off v1beta1.NamespaceOffloading
-	err := c.rest.Get().Namespace(namespace).Resource(offloadingsResource).Name(v1beta1.OffloadingName).
+	err := r.rest.Get().Namespace(namespace).Resource(offloadingsResource).Name(v1beta1.OffloadingName).
 		Do(ctx).Into(&off)
 	switch {
 	case absent(err):
@@ -77,15 +77,15 @@ func absent(err error) bool {
 }
 
 // watchOffloadings keeps policies up to date until ctx ends.
-func (c *client) watchOffloadings(ctx context.Context, p *policies) {
-	watch(ctx, c.rest, offloadingsResource, sink[v1beta1.NamespaceOffloading]{
+func (r *reader) watchOffloadings(ctx context.Context, p *policies) {
+	watch(ctx, r.rest, offloadingsResource, sink[v1beta1.NamespaceOffloading]{
 		put: p.putOffloading, drop: p.dropOffloading, replace: p.replaceOffloadings, absent: p.noOffloadings,
 	})
 }
 
 // watchMaps keeps the twins in policies up to date until ctx ends.
-func (c *client) watchMaps(ctx context.Context, p *policies) {
-	watch(ctx, c.rest, mapsResource, sink[v1beta1.NamespaceMap]{
+func (r *reader) watchMaps(ctx context.Context, p *policies) {
+	watch(ctx, r.rest, mapsResource, sink[v1beta1.NamespaceMap]{
 		put: p.putMap, drop: p.dropMap, replace: p.replaceMaps, absent: func() {},
 	})
 }
