@@ -3,6 +3,7 @@ package schedplugin_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -40,9 +41,15 @@ func TestLive(t *testing.T) {
 		c.node(build.VirtualNodesNode(vn))
 	}
 	requests := &traffic{}
-	startScheduler(t, requests.wrap(home.Config()), "replace-default.yaml")
+	s := startScheduler(t, requests.wrap(home.Config()), "replace-default.yaml")
 	evictTainted(t, home.Config())
 
+	t.Run("batches stay on", func(t *testing.T) {
+		pod := build.Pod("web").Obj()
+		if s.Profiles[corev1.DefaultSchedulerName].SignPod(t.Context(), pod, false) == nil {
+			t.Error("the profile does not sign pods: some plugin that filters or scores has no SignPod")
+		}
+	})
 	t.Run("truth table", func(t *testing.T) { testTruthTable(&cluster{t, home.Client()}) })
 	t.Run("affinity and policy", func(t *testing.T) { testAffinity(&cluster{t, home.Client()}) })
 	t.Run("a pod obeys what was created before it", func(t *testing.T) {
@@ -407,7 +414,7 @@ func testTolerations(c *cluster, requests *traffic) {
 	before := c.get(away)
 
 	live := c.runsOn(away, "provider-1")
-	want := append(before.Spec.Tolerations[:len(before.Spec.Tolerations):len(before.Spec.Tolerations)], v1beta1.Toleration())
+	want := append(slices.Clone(before.Spec.Tolerations), v1beta1.Toleration())
 	if before.Spec.NodeName == "" && ours(before) == 0 {
 		if diff := cmp.Diff(want, live.Spec.Tolerations); diff != "" {
 			c.t.Errorf("tolerations of a pod that went away (-want +got):\n%s", diff)
@@ -509,7 +516,9 @@ func evictTainted(t *testing.T, cfg *rest.Config) {
 		t.Fatal(err)
 	}
 	factory := informers.NewSharedInformerFactory(core, 0)
-	evictor, err := tainteviction.New(t.Context(), core, factory.Core().V1().Pods(), factory.Core().V1().Nodes(), "taint-eviction")
+	evictor, err := tainteviction.New(
+		t.Context(), core, factory.Core().V1().Pods(), factory.Core().V1().Nodes(), "taint-eviction",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
