@@ -24,9 +24,14 @@ func ConfigMaps() Kind[*corev1.ConfigMap] {
 			dst.Data, dst.BinaryData, dst.Immutable = src.Data, src.BinaryData, src.Immutable
 		},
 		Replace: func(live, want *corev1.ConfigMap) bool {
-			return ptr.Deref(live.Immutable, false) && !(ptr.Deref(want.Immutable, false) &&
-				equality.Semantic.DeepEqual(live.Data, want.Data) &&
-				equality.Semantic.DeepEqual(live.BinaryData, want.BinaryData))
+			same := equality.Semantic.DeepEqual(live.Data, want.Data) &&
+				equality.Semantic.DeepEqual(live.BinaryData, want.BinaryData)
+			return frozen(live.Immutable, want.Immutable, same)
 		},
 	}
+}
+
+// frozen says whether something immutable would have to change: its data, or that it is immutable.
+func frozen(live, want *bool, sameData bool) bool {
+	return ptr.Deref(live, false) && (!sameData || !ptr.Deref(want, false))
 }

@@ -218,16 +218,20 @@ func (w *world) delete(c *env.Cluster, objs ...client.Object) {
 	}
 }
 
+func at(namespace, name string) client.ObjectKey {
+	return client.ObjectKey{Namespace: namespace, Name: name}
+}
+
 // eventually waits until the object in the twin is as the test says.
-func eventually[T client.Object](w *world, obj T, namespace, name, what string, is func(T) bool) {
+func eventually[T client.Object](w *world, obj T, key client.ObjectKey, what string, is func(T) bool) {
 	w.t.Helper()
 	err := wait.PollUntilContextTimeout(w.t.Context(), 50*time.Millisecond, patience, true,
 		func(ctx context.Context) (bool, error) {
-			err := w.away.Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, obj)
+			err := w.away.Client().Get(ctx, key, obj)
 			return err == nil && is(obj), client.IgnoreNotFound(err)
 		})
 	if err != nil {
-		w.t.Fatalf("%s/%s is not %s: %v\n%+v", namespace, name, what, err, obj)
+		w.t.Fatalf("%s is not %s: %v\n%+v", key, what, err, obj)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/utils/ptr"
 )
 
 // helmRelease is the type of the Secrets in which Helm keeps its own state.
@@ -46,8 +45,8 @@ func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
 		// A pod that is replaced shall not cost two writes and a moment without its Secret; SEC-10 allows 30 s.
 		Linger: 10 * time.Second,
 		Replace: func(live, want *corev1.Secret) bool {
-			return live.Type != want.Type || ptr.Deref(live.Immutable, false) &&
-				!(ptr.Deref(want.Immutable, false) && equality.Semantic.DeepEqual(live.Data, want.Data))
+			same := equality.Semantic.DeepEqual(live.Data, want.Data)
+			return live.Type != want.Type || frozen(live.Immutable, want.Immutable, same)
 		},
 		Watch: func(again func(namespace, name string)) {
 			pods.OnChange(func(pod *corev1.Pod) {

@@ -40,8 +40,7 @@ func mirrorService(dst, src *corev1.Service) {
 	d.PublishNotReadyAddresses = s.PublishNotReadyAddresses
 	d.ExternalTrafficPolicy, d.LoadBalancerSourceRanges, d.AllocateLoadBalancerNodePorts = "", nil, nil
 	if exposed {
-		d.ExternalTrafficPolicy = s.ExternalTrafficPolicy
-		d.LoadBalancerSourceRanges = s.LoadBalancerSourceRanges
+		d.ExternalTrafficPolicy, d.LoadBalancerSourceRanges = s.ExternalTrafficPolicy, s.LoadBalancerSourceRanges
 		d.AllocateLoadBalancerNodePorts = s.AllocateLoadBalancerNodePorts
 	}
 	// Else: empty for the provider to choose, or what it chose.

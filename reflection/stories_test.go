@@ -29,16 +29,16 @@ func (w *world) fourKinds() {
 	w.create(w.away, configMap(away, "kube-root-ca.crt", one("ca.crt", "the provider's")))
 	w.create(w.home, service, endpoints, settings, secret, root)
 
-	eventually(w, &corev1.Service{}, away, "web", "created with an address of its own", func(s *corev1.Service) bool {
+	eventually(w, &corev1.Service{}, at(away, "web"), "created with its own address", func(s *corev1.Service) bool {
 		return s.Spec.ClusterIP != "" && s.Spec.ClusterIP != service.Spec.ClusterIP && s.Spec.Selector["app"] == "web"
 	})
 	const copied = "web-abc.consumer"
-	eventually(w, &discoveryv1.EndpointSlice{}, away, copied, "created", func(s *discoveryv1.EndpointSlice) bool {
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "created", func(s *discoveryv1.EndpointSlice) bool {
 		return s.Endpoints[0].NodeName == nil && s.Labels[discoveryv1.LabelManagedBy] == v1beta1.EndpointSliceManagedBy
 	})
-	eventually(w, &corev1.ConfigMap{}, away, "settings", "created", is("a", "1"))
-	eventually(w, &corev1.ConfigMap{}, away, "kube-root-ca.crt.consumer", "created", is("ca.crt", "home's"))
-	eventually(w, &corev1.ConfigMap{}, away, "kube-root-ca.crt", "the provider's", is("ca.crt", "the provider's"))
+	eventually(w, &corev1.ConfigMap{}, at(away, "settings"), "created", is("a", "1"))
+	eventually(w, &corev1.ConfigMap{}, at(away, "kube-root-ca.crt.consumer"), "created", is("ca.crt", "home's"))
+	eventually(w, &corev1.ConfigMap{}, at(away, "kube-root-ca.crt"), "the provider's", is("ca.crt", "the provider's"))
 	hidden := client.ObjectKey{Namespace: away, Name: "pull"}
 	if err := w.away.Client().Get(w.t.Context(), hidden, &corev1.Secret{}); !apierrors.IsNotFound(err) {
 		w.t.Error("a Secret left that nobody refers to")
@@ -46,22 +46,22 @@ func (w *world) fourKinds() {
 	w.pods.add(build.Pod("web").Namespace(home).Node("vn-1").Spec(func(s *corev1.PodSpec) {
 		s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
 	}).Obj())
-	eventually(w, &corev1.Secret{}, away, "pull", "created", holds("v"))
+	eventually(w, &corev1.Secret{}, at(away, "pull"), "created", holds("v"))
 
 	change(w, w.home, service, func(s *corev1.Service) { s.Spec.Ports[0].Port = 81 })
 	change(w, w.home, endpoints, func(s *discoveryv1.EndpointSlice) { s.Endpoints[0].Conditions.Ready = ptr.To(false) })
 	change(w, w.home, settings, func(c *corev1.ConfigMap) { c.Data = one("b", "2") })
 	change(w, w.home, secret, func(s *corev1.Secret) { s.Data["k"] = []byte("new") })
-	eventually(w, &corev1.Service{}, away, "web", "changed", func(s *corev1.Service) bool {
+	eventually(w, &corev1.Service{}, at(away, "web"), "changed", func(s *corev1.Service) bool {
 		return s.Spec.Ports[0].Port == 81
 	})
-	eventually(w, &discoveryv1.EndpointSlice{}, away, copied, "changed", func(s *discoveryv1.EndpointSlice) bool {
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "changed", func(s *discoveryv1.EndpointSlice) bool {
 		return !*s.Endpoints[0].Conditions.Ready
 	})
-	eventually(w, &corev1.ConfigMap{}, away, "settings", "changed", func(c *corev1.ConfigMap) bool {
+	eventually(w, &corev1.ConfigMap{}, at(away, "settings"), "changed", func(c *corev1.ConfigMap) bool {
 		return cmp.Equal(one("b", "2"), c.Data)
 	})
-	eventually(w, &corev1.Secret{}, away, "pull", "changed", holds("new"))
+	eventually(w, &corev1.Secret{}, at(away, "pull"), "changed", holds("new"))
 
 	w.delete(w.home, service, endpoints, settings, secret)
 	w.eventuallyGone(&corev1.Service{}, away, "web")
@@ -81,7 +81,7 @@ func (w *world) foreign() {
 	w.create(w.away, there)
 	version := there.ResourceVersion
 	w.create(w.home, configMap(home, "taken", one("owner", "home")), configMap(home, "free", nil))
-	eventually(w, &corev1.ConfigMap{}, away, "free", "created", func(*corev1.ConfigMap) bool { return true })
+	eventually(w, &corev1.ConfigMap{}, at(away, "free"), "created", func(*corev1.ConfigMap) bool { return true })
 	select {
 	case event := <-w.events.Events:
 		if !strings.Contains(event, "FailedReflection") || !strings.Contains(event, "not ours") {
@@ -101,7 +101,7 @@ func (w *world) foreign() {
 	}
 	w.delete(w.away, there)
 	w.mirror.Refresh()
-	eventually(w, &corev1.ConfigMap{}, away, "taken", "created", is("owner", "home"))
+	eventually(w, &corev1.ConfigMap{}, at(away, "taken"), "created", is("owner", "home"))
 }
 
 // R5: edited, deleted.
@@ -109,18 +109,18 @@ func (w *world) drift() {
 	home, away := w.offload("drift")
 	w.create(w.home, configMap(home, "settings", one("a", "1")), build.Service(home, "web"))
 	copied := configMap(away, "settings", nil)
-	eventually(w, copied, away, "settings", "created", is("a", "1"))
+	eventually(w, copied, at(away, "settings"), "created", is("a", "1"))
 	change(w, w.away, copied, func(c *corev1.ConfigMap) { c.Data = one("a", "theirs") })
-	eventually(w, copied, away, "settings", "put right", is("a", "1"))
+	eventually(w, copied, at(away, "settings"), "put right", is("a", "1"))
 	uid := copied.UID
 	w.delete(w.away, copied)
-	eventually(w, copied, away, "settings", "made again", func(c *corev1.ConfigMap) bool {
+	eventually(w, copied, at(away, "settings"), "made again", func(c *corev1.ConfigMap) bool {
 		return c.UID != uid && c.Data["a"] == "1"
 	})
 	service := build.Service(away, "web")
-	eventually(w, service, away, "web", "created", func(*corev1.Service) bool { return true })
+	eventually(w, service, at(away, "web"), "created", func(*corev1.Service) bool { return true })
 	change(w, w.away, service, func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "evil"} })
-	eventually(w, service, away, "web", "put right", func(s *corev1.Service) bool {
+	eventually(w, service, at(away, "web"), "put right", func(s *corev1.Service) bool {
 		return s.Spec.Selector["app"] == "web"
 	})
 }
@@ -137,12 +137,12 @@ func (w *world) large() {
 	full.Labels = map[string]string{strings.Repeat("l", 63): strings.Repeat("v", 63)}
 	endpoints := slice(home, strings.Repeat("s", 253), "10.9.0.1")
 	w.create(w.home, configMap(home, "keys", keys), full, build.Service(home, "web"), endpoints)
-	eventually(w, &corev1.ConfigMap{}, away, "keys", "created", is("key-29999", "x"))
-	eventually(w, &corev1.ConfigMap{}, away, name, "created", func(c *corev1.ConfigMap) bool {
+	eventually(w, &corev1.ConfigMap{}, at(away, "keys"), "created", is("key-29999", "x"))
+	eventually(w, &corev1.ConfigMap{}, at(away, name), "created", func(c *corev1.ConfigMap) bool {
 		return len(c.Data["mib"]) == 1<<20-3 && len(c.Labels[strings.Repeat("l", 63)]) == 63
 	})
 	change(w, w.home, configMap(home, "keys", nil), func(c *corev1.ConfigMap) { c.Data["key-29999"] = "y" })
-	eventually(w, &corev1.ConfigMap{}, away, "keys", "changed", is("key-29999", "y"))
+	eventually(w, &corev1.ConfigMap{}, at(away, "keys"), "changed", is("key-29999", "y"))
 	list := &discoveryv1.EndpointSliceList{}
 	if err := w.away.Client().List(w.t.Context(), list, client.InNamespace(away)); err != nil {
 		w.t.Fatal(err)
@@ -165,8 +165,8 @@ func (w *world) immutable() {
 	service := build.Service(home, "web")
 	service.Spec.ClusterIP = corev1.ClusterIPNone
 	w.create(w.home, settings, service)
-	eventually(w, &corev1.ConfigMap{}, away, "settings", "created", is("a", "1"))
-	eventually(w, &corev1.Service{}, away, "web", "headless", func(s *corev1.Service) bool {
+	eventually(w, &corev1.ConfigMap{}, at(away, "settings"), "created", is("a", "1"))
+	eventually(w, &corev1.Service{}, at(away, "web"), "headless", func(s *corev1.Service) bool {
 		return s.Spec.ClusterIP == "None"
 	})
 
@@ -177,19 +177,19 @@ func (w *world) immutable() {
 		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "db.example"},
 	}
 	w.create(w.home, again, named)
-	eventually(w, &corev1.ConfigMap{}, away, "settings", "replaced", is("a", "2"))
-	eventually(w, &corev1.Service{}, away, "web", "replaced", func(s *corev1.Service) bool {
+	eventually(w, &corev1.ConfigMap{}, at(away, "settings"), "replaced", is("a", "2"))
+	eventually(w, &corev1.Service{}, at(away, "web"), "replaced", func(s *corev1.Service) bool {
 		return s.Spec.ExternalName == "db.example" && s.Spec.ClusterIP == ""
 	})
 	w.delete(w.home, named)
 	ports := build.Service(home, "web")
 	ports.Spec.Type = corev1.ServiceTypeNodePort
 	w.create(w.home, ports)
-	eventually(w, &corev1.Service{}, away, "web", "open on nodes", func(s *corev1.Service) bool {
+	eventually(w, &corev1.Service{}, at(away, "web"), "open on nodes", func(s *corev1.Service) bool {
 		return s.Spec.Type == corev1.ServiceTypeNodePort && s.Spec.Ports[0].NodePort != 0
 	})
 	change(w, w.home, ports, func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
-	eventually(w, &corev1.Service{}, away, "web", "closed on nodes", func(s *corev1.Service) bool {
+	eventually(w, &corev1.Service{}, at(away, "web"), "closed on nodes", func(s *corev1.Service) bool {
 		return s.Spec.Type == corev1.ServiceTypeClusterIP && s.Spec.Ports[0].NodePort == 0
 	})
 }
@@ -204,8 +204,8 @@ func (w *world) restart() {
 		objs = append(objs, service, endpoints, configMap(home, fmt.Sprintf("settings-%d", i), one("a", "1")))
 	}
 	w.create(w.home, objs...)
-	eventually(w, &corev1.ConfigMap{}, away, "settings-19", "created", is("a", "1"))
-	eventually(w, &discoveryv1.EndpointSlice{}, away, "web-19.consumer", "created",
+	eventually(w, &corev1.ConfigMap{}, at(away, "settings-19"), "created", is("a", "1"))
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, "web-19.consumer"), "created",
 		func(*discoveryv1.EndpointSlice) bool { return true })
 	w.settled()
 	audit, err := w.away.Audit()
@@ -226,7 +226,7 @@ func (w *world) restart() {
 		w.t.Fatal(err)
 	}
 	w.create(w.home, configMap(home, "last", nil))
-	eventually(w, &corev1.ConfigMap{}, away, "last", "created", func(*corev1.ConfigMap) bool { return true })
+	eventually(w, &corev1.ConfigMap{}, at(away, "last"), "created", func(*corev1.ConfigMap) bool { return true })
 	w.settled()
 	writes := w.audited(audit, func(user string, write bool) bool { return user == peer && write })
 	if diff := cmp.Diff([]string{"create configmaps steady-consumer/last 201"}, writes); diff != "" {
@@ -262,7 +262,7 @@ func (w *world) settled() {
 func (w *world) again() {
 	home, away := w.offload("again")
 	w.create(w.home, configMap(home, "before", nil))
-	eventually(w, &corev1.ConfigMap{}, away, "before", "created", func(*corev1.ConfigMap) bool { return true })
+	eventually(w, &corev1.ConfigMap{}, at(away, "before"), "created", func(*corev1.ConfigMap) bool { return true })
 	w.mirror.TwinLeaving(home)
 	w.settled()
 	audit, err := w.away.Audit()
@@ -277,6 +277,6 @@ func (w *world) again() {
 	}
 	w.mirror.TwinGone(home)
 	w.mirror.TwinReady(home, away)
-	eventually(w, &corev1.ConfigMap{}, away, "meanwhile", "created", func(*corev1.ConfigMap) bool { return true })
+	eventually(w, &corev1.ConfigMap{}, at(away, "meanwhile"), "created", func(*corev1.ConfigMap) bool { return true })
 	w.eventuallyGone(&corev1.ConfigMap{}, away, "before")
 }
