@@ -108,7 +108,7 @@ func requestToken(
 	request := &authenticationv1.TokenRequest{
 		// Said here, so that the client's scheme need not know the kind.
 		TypeMeta: metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenRequest"},
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(ttl / time.Second))},
+		Spec:     authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(ttl / time.Second))},
 	}
 	if err := away.SubResource("token").Create(ctx, account, request); err != nil {
 		return nil, fmt.Errorf("request a token on the provider: %w", err)
