@@ -155,8 +155,8 @@ func detached(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// tied returns a launcher of processes that the kernel kills when this one ends, or at stop. It does so when the thread
-// that started them ends, hence one thread that is kept for it.
+// tied returns a launcher of processes that the kernel kills when this one ends. It does so when the thread that started
+// them ends, hence one thread that is kept for it until stop.
 func tied() (launch launcher, stop func()) {
 	type request struct {
 		cmd  *exec.Cmd
@@ -164,7 +164,7 @@ func tied() (launch launcher, stop func()) {
 	}
 	requests := make(chan request)
 	go func() {
-		runtime.LockOSThread() // never unlocked, so that the thread ends with the loop
+		runtime.LockOSThread()
 		for r := range requests {
 			r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
 			r.done <- r.cmd.Start()

@@ -2,6 +2,7 @@ package env
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -109,14 +110,46 @@ func TestDetachedProcessesHaveTheirOwnSession(t *testing.T) {
 	}
 }
 
-func TestTiedProcessesEndWithTheirLauncher(t *testing.T) {
-	launch, stop := tied()
-	p, _ := sleeper(t, launch)
-	if !p.Alive() {
-		t.Fatal("the process should be alive")
+// asStarter makes this test binary a program that starts a tied process, prints its number, and stays.
+const asStarter = "ENV_TEST_STARTER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asStarter) == "" {
+		os.Exit(m.Run())
 	}
-	stop()
-	if err := p.gone(t.Context(), 10*time.Second); err != nil {
+	launch, _ := tied()
+	cmd := exec.Command("sleep", "60")
+	if err := launch(cmd); err != nil {
+		panic(err)
+	}
+	fmt.Println(cmd.Process.Pid)
+	select {}
+}
+
+func TestTiedProcessesEndWithTheirStarterHoweverItEnds(t *testing.T) {
+	starter := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // G204: this test
+	starter.Env = append(os.Environ(), asStarter+"=1")
+	out, err := starter.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := starter.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var child Process
+	if _, err := fmt.Fscan(out, &child.PID); err != nil {
+		t.Fatal(err)
+	}
+	s, err := readStat(child.PID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	child.Started = s.started
+	if err := starter.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = starter.Wait()
+	if err := child.gone(t.Context(), 10*time.Second); err != nil {
 		t.Error(err)
 	}
 }

@@ -159,10 +159,10 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	if err := c.run(ctx, Etcd, APIServer); err != nil {
 		return err
 	}
-	if c.env.opts.Bare {
-		return c.installCRDs(ctx)
-	}
 	c.env.say(c.Name, "API server ready")
+	if c.env.opts.Bare {
+		return errors.Join(c.installCRDs(ctx), ctx.Err())
+	}
 	if err := errors.Join(c.populate(ctx), c.installCRDs(ctx), c.installBase(ctx)); err != nil {
 		return err
 	}

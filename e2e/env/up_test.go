@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/twinspace/twinspace/e2e/build"
@@ -100,7 +99,7 @@ func TestAPlaygroundIsStartedRepairedCleanedAndEnded(t *testing.T) {
 	t.Run("what was killed as a whole is made anew", func(t *testing.T) {
 		old := up(t, opts)
 		for _, p := range old.Processes() {
-			if err := p.Signal(syscall.SIGKILL); err != nil {
+			if err := old.Kill(t.Context(), p.Cluster, p.Component); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -206,7 +206,10 @@ func (s *Story) until(ctx context.Context, what string, look func(context.Contex
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true,
 		func(ctx context.Context) (done bool, err error) {
 			missing, err = look(ctx)
-			return missing == "", client.IgnoreNotFound(err)
+			if apierrors.IsNotFound(err) {
+				missing, err = err.Error(), nil
+			}
+			return missing == "", err
 		})
 	if err != nil {
 		return fmt.Errorf("wait for %s (%s): %w", what, missing, err)
