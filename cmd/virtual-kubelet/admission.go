@@ -8,9 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin/placement"
@@ -63,32 +61,4 @@ func (a *admission) facts(ctx context.Context, pod *corev1.Pod) (placement.Facts
 		Twin:         func(string) v1beta1.TwinStatus { return twins.Status.CurrentMapping[pod.Namespace] },
 		RuntimeClass: placement.RuntimeClass(pod),
 	}, nil
-}
-
-// watch makes wake be called with a namespace whose offloading has changed.
-func (a *admission) watch(mgr manager.Manager, wake func(namespace string)) error {
-	return mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
-		informer, err := mgr.GetCache().GetInformer(ctx, &v1beta1.NamespaceOffloading{})
-		if err != nil {
-			return fmt.Errorf("watch offloadings: %w", err)
-		}
-		changed := func(obj any) {
-			if gone, ok := obj.(toolscache.DeletedFinalStateUnknown); ok {
-				obj = gone.Obj
-			}
-			if off, ok := obj.(*v1beta1.NamespaceOffloading); ok {
-				wake(off.Namespace)
-			}
-		}
-		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    changed,
-			UpdateFunc: func(_, obj any) { changed(obj) },
-			DeleteFunc: changed,
-		})
-		if err != nil {
-			return fmt.Errorf("watch offloadings: %w", err)
-		}
-		<-ctx.Done()
-		return nil
-	}))
 }

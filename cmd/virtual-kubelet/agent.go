@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -108,7 +107,9 @@ func (a *agent) pods() (*provider.Pods, error) {
 		Metrics:  provider.NewMetrics(metrics.Registry),
 		Clock:    clock.RealClock{}, Workers: a.opts.workers,
 	})
-	return pods, policy.watch(a.mgr, pods.Wake)
+	return pods, onChange(a.mgr, &v1beta1.NamespaceOffloading{}, func(off *v1beta1.NamespaceOffloading) {
+		pods.Wake(off.Namespace)
+	})
 }
 
 // nodes registers the Nodes and the kubelet endpoint that they point at.
@@ -195,43 +196,19 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 		return nil, err
 	}
 	a.away.Notify(mirror.Refresh)
-	return mirror, nil
+	// Which endpoints and Secrets go to the provider follows from which Nodes are its own.
+	return mirror, onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror))
 }
 
-// homeView tells reflection of the pods and Nodes of this provider, from caches that others keep.
-type homeView struct {
-	home      client.Client
-	clusterID string
-	pods      *provider.Pods
-}
-
-// List returns the pods of a namespace that are bound to our Nodes, and whether these are all.
-func (v *homeView) List(namespace string) ([]*corev1.Pod, bool) {
-	known := true
-	for _, node := range v.nodes() {
-		known = known && v.pods.Synced(node)
-	}
-	return v.pods.List(namespace), known
-}
-
-// OnChange makes f be called for each pod on our Nodes that changes.
-func (v *homeView) OnChange(f func(pod *corev1.Pod)) { v.pods.OnChange(f) }
-
-func (v *homeView) ourNode(name string) bool { return slices.Contains(v.nodes(), name) }
-
-// nodes returns the names of the Nodes that we are asked for.
-func (v *homeView) nodes() []string {
-	var list v1beta1.VirtualNodeList
-	err := v.home.List(context.Background(), &list, client.InNamespace(v1beta1.TenantNamespace(v.clusterID)),
-		client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil // the cache has not started; whoever asks then asks again
-	}
-	var names []string
-	for i := range list.Items {
-		if create := list.Items[i].Spec.CreateNode; create == nil || *create {
-			names = append(names, list.Items[i].Name)
+// refreshOnNewNodes returns a handler that reacts to another set of Nodes, not to every change of status.
+func refreshOnNewNodes(view *homeView, mirror *reflection.Mirror) func(*v1beta1.VirtualNode) {
+	var before []string
+	return func(*v1beta1.VirtualNode) {
+		now, known := view.nodes()
+		slices.Sort(now)
+		if known && !slices.Equal(before, now) {
+			before = now
+			mirror.Refresh()
 		}
 	}
-	return names
 }

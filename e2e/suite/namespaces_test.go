@@ -219,8 +219,9 @@ func TestAnOffloadingThatIsDeletedSaysWhatItWaitsFor(t *testing.T) {
 	}).Should(Succeed())
 	w.twinGone("provider-2")
 
+	release := client.MergeFrom(holder.DeepCopy())
 	holder.Finalizers = nil
-	w.Expect(away("provider-1").Update(w.ctx, holder)).To(Succeed())
+	w.Expect(away("provider-1").Patch(w.ctx, holder, release)).To(Succeed())
 	w.Eventually(func() error { return w.get(w.home, w.ns, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{}) }).
 		Should(MatchError(apierrors.IsNotFound, "not found"))
 	w.twinGone("provider-1")

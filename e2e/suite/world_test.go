@@ -101,7 +101,8 @@ type world struct {
 	ns   string
 }
 
-// newWorld makes a namespace at home, which goes with the scenario, and returns what acts on it.
+// newWorld makes a namespace at home, which goes after the scenario, and returns what acts on it. Nobody waits for it to
+// be gone: Kubernetes takes its time with that, and the scenarios that are about it wait themselves.
 func newWorld(t *testing.T, ns string) *world {
 	t.Helper()
 	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), home: playground.Consumer().Client(), ns: ns}
@@ -111,10 +112,9 @@ func newWorld(t *testing.T, ns string) *world {
 	w.SetDefaultConsistentlyPollingInterval(poll)
 	w.create(build.Namespace(ns).Obj())
 	t.Cleanup(func() {
-		w.ctx = context.Background() // the test's own is done by now
-		w.deleted(build.Namespace(ns).Obj())
-		for _, p := range providers() {
-			w.twinGone(p)
+		// The test's own context is done by now.
+		if err := w.home.Delete(context.Background(), build.Namespace(ns).Obj()); client.IgnoreNotFound(err) != nil {
+			t.Errorf("delete namespace %s: %v", ns, err)
 		}
 	})
 	return w
