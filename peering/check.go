@@ -64,9 +64,6 @@ func (p *Peering) checkNames() error {
 			return err
 		}
 	}
-	if p.HomeID == p.AwayID {
-		return refuse("both clusters have the id %q: give the provider another one with --remote-cluster-id", p.AwayID)
-	}
 	if why := validation.IsDNS1123Subdomain(p.NodeName); len(why) > 0 {
 		return refuse("%q cannot be the name of a node: %s", p.NodeName, why[0])
 	}
@@ -100,8 +97,10 @@ func (p *Peering) kubeconfig(token string) ([]byte, error) {
 func (p *Peering) checkIdentities(home, away Identity) error {
 	switch {
 	case home.UID == away.UID:
-		return refuse("both kubeconfigs lead to the same cluster (kube-system has UID %s in both): "+
+		return refuse("a cluster cannot peer with itself, and both kubeconfigs lead to the same (kube-system has UID %s in both): "+
 			"give the provider's with --remote-kubeconfig", home.UID)
+	case p.HomeID == p.AwayID:
+		return refuse("both clusters have the id %q: give the provider another one with --remote-cluster-id", p.AwayID)
 	case home.ID != "" && home.ID != p.HomeID:
 		return refuse("this cluster has the id %q, not %q", home.ID, p.HomeID)
 	case away.ID != "" && away.ID != p.AwayID:
