@@ -76,6 +76,7 @@ func TestPeering(t *testing.T) {
 	t.Run("the token renews itself", func(t *testing.T) { renewed(t, p, home, away) })
 
 	stolen := as(t, away.Config(), credential(t, p).Token)
+	t.Run("the identity may do what an agent must, and nothing else", func(t *testing.T) { rights(t, stolen, p.Away) })
 	t.Run("a twin that is left holds the peering", func(t *testing.T) { held(t, p, stolen) })
 	t.Run("unpeering revokes at once, also a copied credential", func(t *testing.T) { unpeered(t, p, stolen) })
 }

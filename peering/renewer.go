@@ -102,7 +102,7 @@ func (r *Renewer) Renew(ctx context.Context) (time.Duration, error) {
 	}
 	err = r.replace(ctx, secret, credential)
 	r.Metrics.renewed(err)
-	return 0, err
+	return lookInterval, err
 }
 
 var errExpired = errors.New("the token has expired, so it cannot renew itself: run liqoctl peer again")
