@@ -27,10 +27,16 @@ type form struct {
 	cordoned            bool
 }
 
-// node is the Node as it is created: with its taints, so that no pod slips onto it before.
+// node is the Node as it is created: with the labels that make it ours for good, and with its taints, so that no pod slips
+// onto it before. The rest is applied, or it could not be taken back: what was created has another owner than what is
+// applied.
 func (f form) node() *corev1.Node {
+	labels := map[string]string{}
+	for _, key := range []string{v1beta1.LabelNodeType, v1beta1.LabelRemoteClusterID} {
+		labels[key] = f.vn.NodeLabels()[key]
+	}
 	return &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: f.vn.Name, Labels: f.labels(), Annotations: f.annotations()},
+		ObjectMeta: metav1.ObjectMeta{Name: f.vn.Name, Labels: labels},
 		Spec:       corev1.NodeSpec{Taints: f.taints(nil, "")},
 	}
 }

@@ -186,18 +186,27 @@ func (n *Nodes) serve(ctx context.Context, vn *v1beta1.VirtualNode, node *corev1
 		}
 		return state{node: v1beta1.StatusRunning, message: message}, nil
 	}
-	node, err := n.apply(ctx, f, node)
-	if apierrors.IsAlreadyExists(err) {
-		return n.foreign(vn.Name), nil // or ours and new: then its event comes
+	is := state{node: v1beta1.StatusRunning, message: f.unreachable}
+	if node == nil {
+		is.node = v1beta1.StatusCreating
 	}
-	if err != nil {
-		return state{node: v1beta1.StatusCreating, message: err.Error()}, err
+	node, err := n.apply(ctx, f, node)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return n.foreign(vn.Name), nil // or ours and new: then its event comes
+	case apierrors.IsConflict(err):
+		return is, err // somebody else wrote at the same time, which is nothing to tell
+	case err != nil:
+		is.message = err.Error()
+		return is, err
 	}
 	n.Pods.Serve(vn.Name, vn.Spec.OffloadingPatch)
 	if err := n.leases.ensure(ctx, n, node); err != nil {
-		return state{node: v1beta1.StatusRunning, message: err.Error()}, err
+		is.message = err.Error()
+		return is, err
 	}
-	return state{node: v1beta1.StatusRunning, message: f.unreachable}, nil
+	is.node = v1beta1.StatusRunning
+	return is, nil
 }
 
 // form gathers what the Node follows from. Without an offer there is nothing to say, except that an existing Node's
