@@ -45,10 +45,11 @@ func newFixture(t *testing.T, objs ...client.Object) *fixture {
 	f := &fixture{T: t, ctx: ctx, client: fake.NewClientset(), woken: &activator{}, live: map[string]identity{}}
 	f.factory = informers.NewSharedInformerFactory(f.client, 0)
 	core := f.factory.Core().V1()
-	f.policies = &policies{
-		logger: klog.FromContext(ctx), namespaces: core.Namespaces().Lister(), pods: core.Pods().Lister(),
-		queue: f.woken, offloadings: map[string]offloading{}, twins: twins{}, virtual: map[string]*corev1.Node{},
+	known, err := newPolicies(ctx, f.factory, f.woken)
+	if err != nil {
+		t.Fatal(err)
 	}
+	f.policies = known
 	f.policies.replaceOffloadings(nil)
 	f.see(objs...)
 	r := newRefusals(metrics.NewKubeRegistry().Register)

@@ -55,7 +55,7 @@ func profiles(t *testing.T, file string) *config.KubeSchedulerConfiguration {
 
 // startScheduler runs a scheduler inside the test, with one of the shipped configurations and with the rights that
 // kube-scheduler has on a home cluster.
-func startScheduler(t *testing.T, admin *rest.Config, configuration string) *scheduler.Scheduler {
+func startScheduler(t *testing.T, admin *rest.Config, configuration string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg := profiles(t, configuration)
@@ -97,7 +97,6 @@ func startScheduler(t *testing.T, admin *rest.Config, configuration string) *sch
 		done.Wait()
 		broadcaster.Shutdown()
 	})
-	return s
 }
 
 // cluster is a home cluster, as a test sees it.

@@ -60,13 +60,16 @@ func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
 	if err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
-	s.refusals = newRefusals(legacyregistry.Register)
-	s.policies = newPolicies(ctx, handle)
 	factory := handle.SharedInformerFactory()
-	s.proofs = newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion)
-	if err := follow(factory, s.policies, s.proofs); err != nil {
+	known, err := newPolicies(ctx, factory, handle)
+	if err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
+	proven := newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion)
+	if err := follow(factory, known, proven); err != nil {
+		return fmt.Errorf("start plugin %s: %w", Name, err)
+	}
+	s.policies, s.proofs, s.refusals = known, proven, newRefusals(legacyregistry.Register)
 	go reader.watchOffloadings(ctx, s.policies)
 	go reader.watchMaps(ctx, s.policies)
 	return nil

@@ -4,15 +4,23 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2/ktesting"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/kubernetes/pkg/scheduler"
+	"k8s.io/kubernetes/pkg/scheduler/apis/config"
+	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
+
+	"github.com/twinspace/twinspace/e2e/build"
 )
 
 func handle(t *testing.T, ctx context.Context, config *rest.Config) fwk.Handle { //nolint:revive // t first, in a test
@@ -68,7 +76,7 @@ func TestProfilesShareWhatIsKnown(t *testing.T) {
 	if one.(*Offloading).policies != two.(*Offloading).policies {
 		t.Error("each profile watches for itself")
 	}
-	other, err := Plugins()[Name](ctx, nil, h)
+	other, err := Plugins()[Name](ctx, nil, handle(t, ctx, &rest.Config{Host: "http://127.0.0.1:1"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,5 +97,44 @@ func TestPluginsNeedAClient(t *testing.T) {
 		if _, err := factory(ctx, nil, handle(t, ctx, broken)); err == nil {
 			t.Errorf("%s started with a client configuration that cannot work", name)
 		}
+	}
+}
+
+// TestBatchesStayOn builds the shipped profiles. Pods that are spread by the defaults of PodTopologySpread are not
+// batched by anybody, so these are off.
+func TestBatchesStayOn(t *testing.T) {
+	for _, file := range []string{"replace-default.yaml", "side-by-side.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			_, ctx := ktesting.NewTestContext(t)
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			data, err := os.ReadFile(filepath.Join("..", "manifests", "scheduler", file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			obj, _, err := configscheme.Codecs.UniversalDecoder().Decode(data, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			profiles := obj.(*config.KubeSchedulerConfiguration).Profiles
+			for _, plugin := range profiles[0].PluginConfig {
+				if args, ok := plugin.Args.(*config.PodTopologySpreadArgs); ok {
+					args.DefaultingType = config.ListDefaulting
+				}
+			}
+			client := fake.NewClientset()
+			s, err := scheduler.New(ctx, client, scheduler.NewInformerFactory(client, 0), nil,
+				func(string) events.EventRecorder { return nil },
+				scheduler.WithProfiles(profiles...), scheduler.WithFrameworkOutOfTreeRegistry(Plugins()),
+				scheduler.WithKubeConfig(&rest.Config{Host: "http://127.0.0.1:1"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, profile := range s.Profiles {
+				if profile.SignPod(ctx, build.Pod("web").Obj(), false) == nil {
+					t.Errorf("profile %s does not sign pods", name)
+				}
+			}
+		})
 	}
 }

@@ -2,13 +2,15 @@ package schedplugin
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
@@ -42,7 +44,7 @@ type twins map[string]map[string]v1beta1.TwinStatus
 type policies struct {
 	logger     klog.Logger
 	namespaces corelisters.NamespaceLister
-	pods       corelisters.PodLister
+	pods       cache.Indexer // with pendingIndex
 	queue      fwk.PodActivator
 
 	// changing is held during a change, so that before and after are compared with nothing in between.
@@ -56,17 +58,22 @@ type policies struct {
 	bare        bool // a virtual node lacks the taint
 }
 
-func newPolicies(ctx context.Context, handle fwk.Handle) *policies {
-	core := handle.SharedInformerFactory().Core().V1()
+func newPolicies(ctx context.Context, factory informers.SharedInformerFactory, queue fwk.PodActivator) (
+	*policies, error,
+) {
+	pods := factory.Core().V1().Pods().Informer()
+	if err := pods.AddIndexers(cache.Indexers{pendingIndex: pendingIn}); err != nil {
+		return nil, fmt.Errorf("index pending pods: %w", err)
+	}
 	return &policies{
 		logger:      klog.FromContext(ctx),
-		namespaces:  core.Namespaces().Lister(),
-		pods:        core.Pods().Lister(),
-		queue:       handle,
+		namespaces:  factory.Core().V1().Namespaces().Lister(),
+		pods:        pods.GetIndexer(),
+		queue:       queue,
 		offloadings: map[string]offloading{},
 		twins:       twins{},
 		virtual:     map[string]*corev1.Node{},
-	}
+	}, nil
 }
 
 // rule returns what placement decides about a pod, and for which version of its namespace's policy.
@@ -231,20 +238,6 @@ func (p *policies) recountBare() {
 	for _, node := range p.virtual {
 		p.bare = p.bare || !tainted(node)
 	}
-}
-
-func (p *policies) pending(namespace string) []*corev1.Pod {
-	all, err := p.pods.Pods(namespace).List(labels.Everything())
-	if err != nil { // a lister reads memory and has no way to fail
-		return nil
-	}
-	var waiting []*corev1.Pod
-	for _, pod := range all {
-		if pod.Spec.NodeName == "" {
-			waiting = append(waiting, pod)
-		}
-	}
-	return waiting
 }
 
 func keys[V any](m map[string]V) []string {

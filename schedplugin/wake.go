@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/klog/v2"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -95,11 +94,31 @@ func (p *policies) helps(before, after placement.Rule) bool {
 
 // wakeAll wakes every pending pod.
 func (p *policies) wakeAll() {
-	all, err := p.pods.List(labels.Everything())
-	if err != nil { // a lister reads memory and has no way to fail
-		return
+	for _, namespace := range p.pods.ListIndexFuncValues(pendingIndex) {
+		p.activate(p.pending(namespace))
 	}
-	p.activate(slices.DeleteFunc(slices.Clone(all), func(pod *corev1.Pod) bool { return pod.Spec.NodeName != "" }))
+}
+
+// pendingIndex finds the pods of a namespace that are not bound, in the scheduler's cache of all pods.
+const pendingIndex = "liqo.io/pending"
+
+func pendingIn(obj any) ([]string, error) {
+	if pod, ok := obj.(*corev1.Pod); ok && pod.Spec.NodeName == "" {
+		return []string{pod.Namespace}, nil
+	}
+	return nil, nil
+}
+
+func (p *policies) pending(namespace string) []*corev1.Pod {
+	objs, err := p.pods.ByIndex(pendingIndex, namespace)
+	if err != nil { // the index does not exist, but newPolicies made it
+		p.logger.Error(err, "Cannot find pending pods", "namespace", namespace)
+	}
+	pods := make([]*corev1.Pod, 0, len(objs))
+	for _, obj := range objs {
+		on(obj, func(pod *corev1.Pod) { pods = append(pods, pod) })
+	}
+	return pods
 }
 
 func (p *policies) activate(pods []*corev1.Pod) {
