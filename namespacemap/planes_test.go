@@ -42,10 +42,12 @@ const (
 // world is a home cluster with two providers and, in this process, the controller-manager and both agents: each with
 // the rights that we ship and no others.
 type world struct {
-	t         *testing.T
-	home      *env.Cluster
-	providers []*env.Cluster
-	identity  map[string]*rest.Config
+	t *testing.T
+	// shop is the namespace of the story that is told, twin what it is called on the providers.
+	shop, twin string
+	home       *env.Cluster
+	providers  []*env.Cluster
+	identity   map[string]*rest.Config
 	// race, on a provider, is run once between the read and the creation of a twin.
 	race *race
 	stop func()
@@ -178,7 +180,7 @@ func (w *world) manager(identity string, byObject map[client.Object]cache.ByObje
 		Scheme: scheme, Cache: cache.Options{ByObject: byObject},
 		Metrics:                 metricsserver.Options{BindAddress: "0"},
 		Controller:              config.Controller{SkipNameValidation: ptr.To(true)},
-		GracefulShutdownTimeout: ptr.To(5 * time.Second),
+		GracefulShutdownTimeout: ptr.To(30 * time.Second),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -306,9 +308,10 @@ func (w *world) offload(home string) *v1beta1.NamespaceOffloading {
 	return w.phase(home, v1beta1.PhaseReady)
 }
 
-// clean un-offloads a namespace and waits until nothing is left of it.
+// clean un-offloads a namespace, waits until nothing is left of that, and deletes it.
 func (w *world) clean(home string) {
 	w.t.Helper()
+	w.delete(w.home, build.Offloading(home).Obj())
+	w.gone(w.home, home, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
 	w.delete(w.home, build.Namespace(home).Obj())
-	w.gone(w.home, "", home, &corev1.Namespace{})
 }

@@ -82,6 +82,8 @@ func (o *Offloadings) announce(before, after *v1beta1.NamespaceOffloading) {
 		if is.Status == corev1.ConditionTrue || is.Reason == v1beta1.ReasonTerminating {
 			kind = corev1.EventTypeNormal
 		}
-		o.Events.Eventf(after, nil, kind, is.Reason, "Offload", "cluster %s: %s", id, is.Message)
+		// The map tells events of several clusters apart, which would else be counted as one that repeats.
+		m := &v1beta1.NamespaceMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.TenantNamespace(id), Name: id}}
+		o.Events.Eventf(after, m, kind, is.Reason, "Offload", "cluster %s: %s", id, is.Message)
 	}
 }

@@ -30,7 +30,7 @@ func TestNamespacesBetweenAPIServers(t *testing.T) {
 		}
 		audits = append(audits, audit)
 	}
-	for _, story := range []struct {
+	for i, story := range []struct {
 		name string
 		tell func(*world)
 	}{
@@ -51,7 +51,8 @@ func TestNamespacesBetweenAPIServers(t *testing.T) {
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			told := *w
-			told.t = t
+			told.t, told.shop = t, fmt.Sprintf("shop-%02d", i+1)
+			told.twin = told.shop + "-" + env.Consumer
 			story.tell(&told)
 			w.stop = told.stop
 		})
@@ -102,31 +103,31 @@ func (w *world) clustersComeLater() {
 }
 
 func (w *world) defaults() {
-	off := w.offload("shop")
-	defer w.clean("shop")
+	off := w.offload(w.shop)
+	defer w.clean(w.shop)
 	if diff := cmp.Diff([]string{v1beta1.FinalizerOffloading}, off.Finalizers); diff != "" {
 		w.t.Errorf("finalizers (-want,+got):\n%s", diff)
 	}
-	if got := read(w, w.home, "", "shop", &corev1.Namespace{}).Labels[v1beta1.LabelSchedulingEnabled]; got != "true" {
+	if got := read(w, w.home, "", w.shop, &corev1.Namespace{}).Labels[v1beta1.LabelSchedulingEnabled]; got != "true" {
 		w.t.Errorf("label %q", got)
 	}
-	home := read(w, w.home, "", "shop", &corev1.Namespace{})
+	home := read(w, w.home, "", w.shop, &corev1.Namespace{})
 	for _, provider := range w.providers {
 		for _, condition := range off.Status.RemoteNamespacesConditions[provider.Name] {
 			if condition.Status != corev1.ConditionTrue || condition.LastTransitionTime.IsZero() {
 				w.t.Errorf("%s: %+v", provider.Name, condition)
 			}
 		}
-		twin := read(w, provider, "", "shop-consumer", &corev1.Namespace{})
+		twin := read(w, provider, "", w.twin, &corev1.Namespace{})
 		if twin.Annotations[v1beta1.AnnotationTwinHomeUID] != string(home.UID) {
 			w.t.Errorf("twin %+v", twin.Annotations)
 		}
-		read(w, provider, "shop-consumer", v1beta1.TwinRole, &rbacv1.RoleBinding{})
-		read(w, w.home, "shop", v1beta1.TenantNamespace(provider.Name), &rbacv1.RoleBinding{})
+		read(w, provider, w.twin, v1beta1.TwinRole, &rbacv1.RoleBinding{})
+		read(w, w.home, w.shop, v1beta1.TenantNamespace(provider.Name), &rbacv1.RoleBinding{})
 	}
 	w.eventually("an event for each provider", func(ctx context.Context) bool {
 		var events corev1.EventList
-		if w.home.Client().List(ctx, &events, client.InNamespace("shop")) != nil {
+		if w.home.Client().List(ctx, &events, client.InNamespace(w.shop)) != nil {
 			return false
 		}
 		told := 0
@@ -140,21 +141,21 @@ func (w *world) defaults() {
 }
 
 func (w *world) immutable() {
-	w.offload("shop")
-	defer w.clean("shop")
+	w.offload(w.shop)
+	defer w.clean(w.shop)
 	for what, change := range map[string]func(*v1beta1.NamespaceOffloading){
 		"the mapping strategy": func(o *v1beta1.NamespaceOffloading) { o.Spec.NamespaceMappingStrategy = v1beta1.EnforceSameName },
 		"the remote name": func(o *v1beta1.NamespaceOffloading) {
 			o.Spec.RemoteNamespaceName, o.Spec.NamespaceMappingStrategy = &o.Name, v1beta1.SelectedName
 		},
 	} {
-		off := read(w, w.home, "shop", v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
+		off := read(w, w.home, w.shop, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
 		version := off.ResourceVersion
 		change(off)
 		if err := w.home.Client().Update(w.t.Context(), off); !apierrors.IsInvalid(err) {
 			w.t.Errorf("%s: %v", what, err)
 		}
-		off = read(w, w.home, "shop", v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
+		off = read(w, w.home, w.shop, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
 		if off.ResourceVersion != version {
 			w.t.Errorf("%s: something changed", what)
 		}
@@ -162,19 +163,19 @@ func (w *world) immutable() {
 }
 
 func (w *world) deselected() {
-	w.offload("shop")
-	defer w.clean("shop")
+	w.offload(w.shop)
+	defer w.clean(w.shop)
 	stays, leaves := w.providers[1], w.providers[0]
-	uid := read(w, stays, "", "shop-consumer", &corev1.Namespace{}).UID
-	change(w, w.home, build.Offloading("shop").Obj(), func(o *v1beta1.NamespaceOffloading) {
+	uid := read(w, stays, "", w.twin, &corev1.Namespace{}).UID
+	change(w, w.home, build.Offloading(w.shop).Obj(), func(o *v1beta1.NamespaceOffloading) {
 		o.Spec.ClusterSelector = build.Selector("region", "region-2")
 	})
-	w.gone(leaves, "", "shop-consumer", &corev1.Namespace{})
-	w.gone(w.home, "shop", v1beta1.TenantNamespace(leaves.Name), &rbacv1.RoleBinding{})
-	if got := read(w, stays, "", "shop-consumer", &corev1.Namespace{}).UID; got != uid {
+	w.gone(leaves, "", w.twin, &corev1.Namespace{})
+	w.gone(w.home, w.shop, v1beta1.TenantNamespace(leaves.Name), &rbacv1.RoleBinding{})
+	if got := read(w, stays, "", w.twin, &corev1.Namespace{}).UID; got != uid {
 		w.t.Error("the twin that stays was replaced")
 	}
-	off := w.phase("shop", v1beta1.PhaseReady)
+	off := w.phase(w.shop, v1beta1.PhaseReady)
 	for _, condition := range off.Status.RemoteNamespacesConditions[leaves.Name] {
 		if condition.Type == v1beta1.ConditionOffloadingRequired && condition.Reason != v1beta1.ReasonClusterNotSelected {
 			w.t.Errorf("%+v", condition)
@@ -184,16 +185,16 @@ func (w *world) deselected() {
 	// The label of a virtual node has the same effect as the selector.
 	change(w, w.home, build.VirtualNode(leaves.Name, leaves.Name), func(v *v1beta1.VirtualNode) { v.Spec.Labels["region"] = "region-2" })
 	w.eventually("the twin on "+leaves.Name, func(ctx context.Context) bool {
-		return leaves.Client().Get(ctx, client.ObjectKey{Name: "shop-consumer"}, &corev1.Namespace{}) == nil
+		return leaves.Client().Get(ctx, client.ObjectKey{Name: w.twin}, &corev1.Namespace{}) == nil
 	})
 	change(w, w.home, build.VirtualNode(leaves.Name, leaves.Name), func(v *v1beta1.VirtualNode) { v.Spec.Labels["region"] = "region-1" })
-	w.gone(leaves, "", "shop-consumer", &corev1.Namespace{})
+	w.gone(leaves, "", w.twin, &corev1.Namespace{})
 }
 
 // steady watches what a system at rest writes while it is asked to look again: nothing.
 func (w *world) steady() {
-	w.offload("shop")
-	defer w.clean("shop")
+	w.offload(w.shop)
+	defer w.clean(w.shop)
 	var audits []*env.Audit
 	settled := time.Now().Add(2 * time.Second)
 	w.eventually("rest", func(context.Context) bool { return time.Now().After(settled) })
@@ -223,11 +224,12 @@ func (w *world) steady() {
 
 func (w *world) foreign() {
 	first, second := w.providers[0], w.providers[1]
-	w.create(first, build.Namespace("shop-consumer").Obj())
-	stale := build.Namespace("shop-consumer").Label("owner", "somebody").Obj()
-	w.race.arm("shop-consumer", func() { w.create(second, stale) }) // between our read and our creation
-	w.create(w.home, build.Namespace("shop").Obj(), build.Offloading("shop").Obj())
-	off := w.phase("shop", v1beta1.PhaseAllFailed)
+	foreign := build.Namespace(w.twin).Obj()
+	w.create(first, foreign)
+	stale := build.Namespace(w.twin).Label("owner", "somebody").Obj()
+	w.race.arm(w.twin, func() { w.create(second, stale) }) // between our read and our creation
+	w.create(w.home, build.Namespace(w.shop).Obj(), build.Offloading(w.shop).Obj())
+	off := w.phase(w.shop, v1beta1.PhaseAllFailed)
 	for _, provider := range w.providers {
 		for _, condition := range off.Status.RemoteNamespacesConditions[provider.Name] {
 			if condition.Type == v1beta1.ConditionReady && condition.Reason != v1beta1.ReasonCreationLoopBackOff {
@@ -236,109 +238,103 @@ func (w *world) foreign() {
 		}
 	}
 	w.delete(second, stale) // its owner removes it: the twin appears by itself
-	w.phase("shop", v1beta1.PhaseSomeFailed)
+	w.phase(w.shop, v1beta1.PhaseSomeFailed)
 
-	w.clean("shop")
-	w.gone(second, "", "shop-consumer", &corev1.Namespace{})
-	survivor := read(w, first, "", "shop-consumer", &corev1.Namespace{})
-	if _, marked := survivor.Labels[v1beta1.LabelRemoteClusterID]; marked || !survivor.DeletionTimestamp.IsZero() {
+	w.clean(w.shop)
+	w.gone(second, "", w.twin, &corev1.Namespace{})
+	survivor := read(w, first, "", w.twin, &corev1.Namespace{})
+	if survivor.ResourceVersion != foreign.ResourceVersion {
 		w.t.Errorf("the foreign namespace was touched: %+v", survivor.ObjectMeta)
 	}
-	for _, field := range survivor.ManagedFields {
-		if strings.HasPrefix(field.Manager, "namespacemap") {
-			w.t.Errorf("we wrote to it: %+v", field)
-		}
-	}
 	var bindings rbacv1.RoleBindingList
-	if err := first.Client().List(w.t.Context(), &bindings, client.InNamespace("shop-consumer")); err != nil || len(bindings.Items) > 0 {
+	if err := first.Client().List(w.t.Context(), &bindings, client.InNamespace(w.twin)); err != nil || len(bindings.Items) > 0 {
 		w.t.Errorf("role bindings in a foreign namespace: %v, %v", bindings.Items, err)
 	}
-	w.delete(first, survivor)
-	w.gone(first, "", "shop-consumer", &corev1.Namespace{})
 }
 
 func (w *world) rebuilt() {
-	w.offload("shop")
-	defer w.clean("shop")
+	w.offload(w.shop)
+	defer w.clean(w.shop)
 	provider := w.providers[0]
-	w.delete(provider, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "shop-consumer", Name: v1beta1.TwinRole}})
+	w.delete(provider, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: w.twin, Name: v1beta1.TwinRole}})
 	w.eventually("the role binding", func(ctx context.Context) bool {
-		key := client.ObjectKey{Namespace: "shop-consumer", Name: v1beta1.TwinRole}
+		key := client.ObjectKey{Namespace: w.twin, Name: v1beta1.TwinRole}
 		return provider.Client().Get(ctx, key, &rbacv1.RoleBinding{}) == nil
 	})
-	uid := read(w, provider, "", "shop-consumer", &corev1.Namespace{}).UID
-	w.delete(provider, build.Namespace("shop-consumer").Obj())
+	uid := read(w, provider, "", w.twin, &corev1.Namespace{}).UID
+	w.delete(provider, build.Namespace(w.twin).Obj())
 	w.eventually("another twin", func(ctx context.Context) bool {
 		twin := &corev1.Namespace{}
-		err := provider.Client().Get(ctx, client.ObjectKey{Name: "shop-consumer"}, twin)
+		err := provider.Client().Get(ctx, client.ObjectKey{Name: w.twin}, twin)
 		return err == nil && twin.UID != uid
 	})
-	w.phase("shop", v1beta1.PhaseReady)
+	w.phase(w.shop, v1beta1.PhaseReady)
 }
 
 func (w *world) mapDeleted() {
-	w.offload("shop")
-	defer w.clean("shop")
+	w.offload(w.shop)
+	defer w.clean(w.shop)
 	provider := w.providers[0]
-	uid := read(w, provider, "", "shop-consumer", &corev1.Namespace{}).UID
+	uid := read(w, provider, "", w.twin, &corev1.Namespace{}).UID
 	m := build.Map(provider.Name).Obj()
 	before := read(w, w.home, m.Namespace, m.Name, &v1beta1.NamespaceMap{}).UID
 	w.delete(w.home, m)
 	w.eventually("the map, made anew", func(ctx context.Context) bool {
 		now := &v1beta1.NamespaceMap{}
 		err := w.home.Client().Get(ctx, client.ObjectKeyFromObject(m), now)
-		return err == nil && now.UID != before && now.Status.CurrentMapping["shop"].Phase == v1beta1.MappingAccepted
+		return err == nil && now.UID != before && now.Status.CurrentMapping[w.shop].Phase == v1beta1.MappingAccepted
 	})
 	change(w, w.home, m, func(m *v1beta1.NamespaceMap) { m.Spec.DesiredMapping = nil })
 	w.eventually("the key, written again", func(ctx context.Context) bool {
 		now := &v1beta1.NamespaceMap{}
 		err := w.home.Client().Get(ctx, client.ObjectKeyFromObject(m), now)
-		return err == nil && now.Spec.DesiredMapping["shop"] == "shop-consumer"
+		return err == nil && now.Spec.DesiredMapping[w.shop] == w.twin
 	})
-	w.phase("shop", v1beta1.PhaseReady)
-	twin := read(w, provider, "", "shop-consumer", &corev1.Namespace{})
+	w.phase(w.shop, v1beta1.PhaseReady)
+	twin := read(w, provider, "", w.twin, &corev1.Namespace{})
 	if twin.UID != uid || !twin.DeletionTimestamp.IsZero() {
 		w.t.Error("the twin did not survive")
 	}
 }
 
 func (w *world) held() {
-	w.offload("shop")
+	w.offload(w.shop)
 	provider := w.providers[0]
 	hold := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "shop-consumer", Name: "hold", Finalizers: []string{"example.com/hold"},
+		Namespace: w.twin, Name: "hold", Finalizers: []string{"example.com/hold"},
 	}}
 	w.create(provider, hold)
-	w.delete(w.home, build.Offloading("shop").Obj())
+	w.delete(w.home, build.Offloading(w.shop).Obj())
 	w.eventually("a condition that names what holds the twin", func(ctx context.Context) bool {
 		off := &v1beta1.NamespaceOffloading{}
-		if w.home.Client().Get(ctx, client.ObjectKey{Namespace: "shop", Name: v1beta1.OffloadingName}, off) != nil {
+		if w.home.Client().Get(ctx, client.ObjectKey{Namespace: w.shop, Name: v1beta1.OffloadingName}, off) != nil {
 			return false
 		}
 		ready := meta.FindStatusCondition(off.Status.Conditions, v1beta1.ConditionReady)
 		return off.Status.OffloadingPhase == v1beta1.PhaseTerminating && ready != nil &&
 			strings.Contains(ready.Message, provider.Name) && strings.Contains(ready.Message, "example.com/hold")
 	})
-	if _, labelled := read(w, w.home, "", "shop", &corev1.Namespace{}).Labels[v1beta1.LabelSchedulingEnabled]; labelled {
+	if _, labelled := read(w, w.home, "", w.shop, &corev1.Namespace{}).Labels[v1beta1.LabelSchedulingEnabled]; labelled {
 		w.t.Error("the label stayed")
 	}
-	w.gone(w.providers[1], "", "shop-consumer", &corev1.Namespace{})
+	w.gone(w.providers[1], "", w.twin, &corev1.Namespace{})
 	change(w, provider, hold, func(c *corev1.ConfigMap) { c.Finalizers = nil })
-	w.gone(w.home, "shop", v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
-	w.gone(provider, "", "shop-consumer", &corev1.Namespace{})
+	w.gone(w.home, w.shop, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
+	w.gone(provider, "", w.twin, &corev1.Namespace{})
 	var bindings rbacv1.RoleBindingList
 	marked := client.HasLabels{v1beta1.LabelRemoteClusterID}
-	if err := w.home.Client().List(w.t.Context(), &bindings, client.InNamespace("shop"), marked); err != nil || len(bindings.Items) > 0 {
+	if err := w.home.Client().List(w.t.Context(), &bindings, client.InNamespace(w.shop), marked); err != nil || len(bindings.Items) > 0 {
 		w.t.Errorf("rights left at home: %v, %v", bindings.Items, err)
 	}
-	w.clean("shop")
+	w.delete(w.home, build.Namespace(w.shop).Obj())
 }
 
 func (w *world) namespaceDeleted() {
-	w.offload("shop")
-	w.clean("shop")
+	w.offload(w.shop)
+	w.delete(w.home, build.Namespace(w.shop).Obj())
+	w.gone(w.home, "", w.shop, &corev1.Namespace{})
 	for _, provider := range w.providers {
-		w.gone(provider, "", "shop-consumer", &corev1.Namespace{})
+		w.gone(provider, "", w.twin, &corev1.Namespace{})
 		m := read(w, w.home, v1beta1.TenantNamespace(provider.Name), provider.Name, &v1beta1.NamespaceMap{})
 		if len(m.Spec.DesiredMapping)+len(m.Status.CurrentMapping) > 0 {
 			w.t.Errorf("left in the map of %s: %+v, %+v", provider.Name, m.Spec, m.Status)
@@ -347,30 +343,30 @@ func (w *world) namespaceDeleted() {
 }
 
 func (w *world) quick() {
-	w.create(w.home, build.Namespace("shop").Label(v1beta1.LabelEnabled, "true").Obj())
-	w.phase("shop", v1beta1.PhaseReady)
-	change(w, w.home, build.Namespace("shop").Obj(), func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelEnabled) })
-	w.gone(w.home, "shop", v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
+	w.create(w.home, build.Namespace(w.shop).Label(v1beta1.LabelEnabled, "true").Obj())
+	w.phase(w.shop, v1beta1.PhaseReady)
+	change(w, w.home, build.Namespace(w.shop).Obj(), func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelEnabled) })
+	w.gone(w.home, w.shop, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
 	for _, provider := range w.providers {
-		w.gone(provider, "", "shop-consumer", &corev1.Namespace{})
+		w.gone(provider, "", w.twin, &corev1.Namespace{})
 	}
-	w.clean("shop")
+	w.delete(w.home, build.Namespace(w.shop).Obj())
 }
 
 func (w *world) label() {
-	w.offload("shop")
-	defer w.clean("shop")
-	change(w, w.home, build.Namespace("shop").Obj(), func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelSchedulingEnabled) })
+	w.offload(w.shop)
+	defer w.clean(w.shop)
+	change(w, w.home, build.Namespace(w.shop).Obj(), func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelSchedulingEnabled) })
 	w.eventually("the label", func(ctx context.Context) bool {
 		namespace := &corev1.Namespace{}
-		err := w.home.Client().Get(ctx, client.ObjectKey{Name: "shop"}, namespace)
+		err := w.home.Client().Get(ctx, client.ObjectKey{Name: w.shop}, namespace)
 		return err == nil && namespace.Labels[v1beta1.LabelSchedulingEnabled] == "true"
 	})
 }
 
 // killed ends everything while namespaces are being offloaded, and again while they are being un-offloaded.
 func (w *world) killed() {
-	const many = 30
+	const many = 20
 	name := func(i int) string { return fmt.Sprintf("many-%02d", i) }
 	for i := range many {
 		w.create(w.home, build.Namespace(name(i)).Obj(), build.Offloading(name(i)).Obj())
@@ -405,16 +401,16 @@ func (w *world) killed() {
 }
 
 func (w *world) lastVirtualNode() {
-	w.offload("shop")
+	w.offload(w.shop)
 	leaves, stays := w.providers[0], w.providers[1]
 	w.delete(w.home, build.VirtualNode(leaves.Name, leaves.Name))
-	w.gone(leaves, "", "shop-consumer", &corev1.Namespace{})
+	w.gone(leaves, "", w.twin, &corev1.Namespace{})
 	tenant := v1beta1.TenantNamespace(leaves.Name)
 	w.gone(w.home, tenant, leaves.Name, &v1beta1.NamespaceMap{})
 	w.gone(w.home, tenant, leaves.Name, &v1beta1.VirtualNode{})
-	off := w.phase("shop", v1beta1.PhaseReady)
+	off := w.phase(w.shop, v1beta1.PhaseReady)
 	if _, listed := off.Status.RemoteNamespacesConditions[stays.Name]; !listed {
 		w.t.Errorf("clusters %v", off.Status.RemoteNamespacesConditions)
 	}
-	w.clean("shop")
+	w.clean(w.shop)
 }
