@@ -68,12 +68,6 @@ func (m *memory) forget(k key) {
 	delete(m.records, k)
 }
 
-func (m *memory) size() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.records)
-}
-
 // created notes a remote pod that the watch is yet to show.
 func (m *memory) created(k key, home, away types.UID, now time.Time) {
 	m.with(k, home, func(r *record) {

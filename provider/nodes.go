@@ -129,6 +129,7 @@ func (n *Nodes) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 	}
 	state, err := step(ctx, &vn, node)
 	n.setConditions(&vn, state)
+	n.tell(before, &vn, state)
 	return reconcile.Result{RequeueAfter: state.poll}, errors.Join(err, n.patchStatus(ctx, before, &vn))
 }
 
@@ -235,6 +236,20 @@ func (n *Nodes) setConditions(vn *v1beta1.VirtualNode, s state) {
 		Type: v1beta1.VirtualKubeletCondition, Status: v1beta1.StatusRunning,
 	})
 	n.setCondition(vn, v1beta1.VirtualNodeCondition{Type: v1beta1.NodeCondition, Status: s.node, Message: s.message})
+}
+
+// tell writes an event when the Node begins something else.
+func (n *Nodes) tell(before, after *v1beta1.VirtualNode, s state) {
+	for _, c := range before.Status.Conditions {
+		if c.Type == v1beta1.NodeCondition && c.Status == s.node {
+			return
+		}
+	}
+	message := s.message
+	if message == "" {
+		message = fmt.Sprintf("Node %s is now %s", after.Name, s.node)
+	}
+	n.Recorder.Eventf(after, nil, corev1.EventTypeNormal, "Node"+string(s.node), "Serve", "%s", message)
 }
 
 func (n *Nodes) setCondition(vn *v1beta1.VirtualNode, c v1beta1.VirtualNodeCondition) {

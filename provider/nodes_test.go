@@ -99,7 +99,7 @@ func (s *site) start() {
 	})
 	nodes := &Nodes{
 		Client: mgr.GetClient(), Home: home, Provider: provider, Offers: NewOffers(away), Pods: pods, Health: s.health,
-		IPs: []string{"192.0.2.1"}, Port: 10250, Version: "v1.35.4-twinspace", Clock: clock.RealClock{},
+		IPs: []string{"192.0.2.1"}, Port: 10250, Version: "v1.35.4-twinspace", Clock: clock.RealClock{}, Recorder: recorder,
 	}
 	if err := errors.Join(mgr.Add(pods), nodes.SetupWithManager(mgr)); err != nil {
 		s.Fatal(err)
