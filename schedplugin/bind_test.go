@@ -73,7 +73,8 @@ func TestBindLeavesTheBindingToOthers(t *testing.T) {
 			}),
 			node: "provider-1",
 			want: []corev1.Toleration{
-				{Key: v1beta1.TaintKey, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule}, ours,
+				{Key: v1beta1.TaintKey, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoSchedule},
+				ours,
 			},
 		},
 	} {
@@ -208,7 +209,8 @@ func TestBindFails(t *testing.T) {
 	})
 	t.Run("without PreFilter", func(t *testing.T) {
 		f := offloaded(t)
-		if status := f.offloading.Bind(f.ctx, framework.NewCycleState(), pod(), "worker-1"); status.Code() != fwk.Error {
+		status := f.offloading.Bind(f.ctx, framework.NewCycleState(), pod(), "worker-1")
+		if status.Code() != fwk.Error {
 			t.Errorf("got %s: %s", status.Code(), status.Message())
 		}
 	})

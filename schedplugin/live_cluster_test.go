@@ -237,7 +237,6 @@ func refusal(pod *corev1.Pod) string {
 
 // traffic counts requests and can hold up what watches of one resource hear.
 type traffic struct {
-	next http.RoundTripper
 	mu   sync.Mutex
 	seen map[string]int // by "VERB path"
 	slow string
@@ -270,7 +269,8 @@ func (r *traffic) wrap(cfg *rest.Config) *rest.Config {
 			r.mu.Unlock()
 			resp, err := next.RoundTrip(q)
 			if err == nil && q.URL.Query().Get("watch") != "" {
-				resp.Body = &lateBody{ReadCloser: resp.Body, late: func() time.Duration { return r.lateness(q.URL.Path) }}
+				late := func() time.Duration { return r.lateness(q.URL.Path) }
+				resp.Body = &lateBody{ReadCloser: resp.Body, late: late}
 			}
 			return resp, err
 		})

@@ -192,7 +192,8 @@ func TestSignatures(t *testing.T) {
 		}
 		return fragments[0].Value
 	}
-	ordinary, remote := sign(build.Pod("a").Namespace("one")), sign(build.Pod("a").Namespace("shop"))
+	shop := func() *build.PodBuilder { return build.Pod("b").Namespace("shop") }
+	ordinary, remote := sign(build.Pod("a").Namespace("one")), sign(shop())
 	for name, test := range map[string]struct {
 		a, b any
 		same bool
@@ -200,11 +201,11 @@ func TestSignatures(t *testing.T) {
 		"two pods of an ordinary namespace":  {ordinary, sign(build.Pod("b").Namespace("one")), true},
 		"pods of two ordinary namespaces":    {ordinary, sign(build.Pod("b").Namespace("two")), true},
 		"ordinary and Local":                 {ordinary, sign(build.Pod("b").Namespace("farm")), true},
-		"another class":                      {remote, sign(build.Pod("b").Namespace("shop").RuntimeClass("gvisor")), true},
+		"another class":                      {remote, sign(shop().RuntimeClass("gvisor")), true},
 		"two pods of an offloaded namespace": {remote, sign(build.Pod("b").Namespace("shop")), true},
 		"pods of two offloaded namespaces":   {remote, sign(build.Pod("b").Namespace("mall")), false},
 		"ordinary and offloaded":             {ordinary, remote, false},
-		"class liqo or not":                  {remote, sign(build.Pod("b").Namespace("shop").RuntimeClass("liqo")), false},
+		"class liqo or not":                  {remote, sign(shop().RuntimeClass("liqo")), false},
 		"Local, class liqo or not": {
 			sign(build.Pod("a").Namespace("farm")), sign(build.Pod("b").Namespace("farm").RuntimeClass("liqo")), false,
 		},
@@ -235,15 +236,16 @@ func TestNodesThatWake(t *testing.T) {
 		t.Errorf("event (-want +got):\n%s", diff)
 	}
 	pod := build.Pod("web").Namespace("shop").Obj()
+	eu, us := virtual("provider-1", "eu"), virtual("provider-1", "us")
 	for name, test := range map[string]struct {
 		before, after any
 		want          fwk.QueueingHint
 		wantErr       bool
 	}{
-		"a permitted node is new":            {nil, virtual("provider-1", "eu"), fwk.Queue, false},
-		"a node becomes selected":            {virtual("provider-1", "us"), virtual("provider-1", "eu"), fwk.Queue, false},
-		"a node was permitted before":        {virtual("provider-1", "eu"), virtual("provider-1", "eu"), fwk.QueueSkip, false},
-		"a node is not selected any more":    {virtual("provider-1", "eu"), virtual("provider-1", "us"), fwk.QueueSkip, false},
+		"a permitted node is new":            {nil, eu, fwk.Queue, false},
+		"a node becomes selected":            {us, eu, fwk.Queue, false},
+		"a node was permitted before":        {eu, eu.DeepCopy(), fwk.QueueSkip, false},
+		"a node is not selected any more":    {eu, us, fwk.QueueSkip, false},
 		"an ordinary node is new":            {nil, build.Node("worker-1"), fwk.QueueSkip, false},
 		"a node is new whose twin is coming": {nil, virtual("provider-2", "eu"), fwk.QueueSkip, false},
 		"not a node":                         {nil, pod, fwk.Queue, true},

@@ -93,7 +93,7 @@ func TestPluginsNeedAClient(t *testing.T) {
 		}
 	}
 	for name, factory := range Plugins() {
-		broken := &rest.Config{Host: "http://127.0.0.1:1", TLSClientConfig: rest.TLSClientConfig{CAFile: "/nonexistent"}}
+		broken := &rest.Config{TLSClientConfig: rest.TLSClientConfig{CAFile: "/nonexistent"}}
 		if _, err := factory(ctx, nil, handle(t, ctx, broken)); err == nil {
 			t.Errorf("%s started with a client configuration that cannot work", name)
 		}

@@ -148,9 +148,11 @@ func TestChangesWakeThePodsThatTheyHelp(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, namespace("shop"), namespace("mall"), virtual("provider-1", "eu"), virtual("provider-2", "us"))
+			f := newFixture(t, namespace("shop"), namespace("mall"))
 			f.see(
-				build.Pod("web").Namespace("shop").Obj(), build.Pod("classy").Namespace("shop").RuntimeClass("liqo").Obj(),
+				virtual("provider-1", "eu"), virtual("provider-2", "us"),
+				build.Pod("web").Namespace("shop").Obj(),
+				build.Pod("classy").Namespace("shop").RuntimeClass("liqo").Obj(),
 				build.Pod("bound").Namespace("shop").Node("worker-1").Obj(), build.Pod("web").Namespace("mall").Obj(),
 			)
 			if test.before != nil {
@@ -221,9 +223,11 @@ func TestBareVirtualNodesAreNoticed(t *testing.T) {
 		"a node without":             {func(p *policies) { p.putNode(bare("provider-1")) }, true},
 		"a node with a weaker taint": {func(p *policies) { p.putNode(weak) }, true},
 		"an ordinary node":           {func(p *policies) { p.putNode(build.Node("worker-1")) }, false},
-		"a node that gets its taint": {func(p *policies) { p.putNode(bare("a")); p.putNode(virtual("a", "eu")) }, false},
-		"a node that is gone":        {func(p *policies) { p.putNode(bare("a")); p.dropNode("a") }, false},
-		"one of two":                 {func(p *policies) { p.putNode(bare("a")); p.putNode(virtual("b", "eu")) }, true},
+		"a node that gets its taint": {
+			func(p *policies) { p.putNode(bare("a")); p.putNode(virtual("a", "eu")) }, false,
+		},
+		"a node that is gone": {func(p *policies) { p.putNode(bare("a")); p.dropNode("a") }, false},
+		"one of two":          {func(p *policies) { p.putNode(bare("a")); p.putNode(virtual("b", "eu")) }, true},
 		"a node that was virtual once": {
 			func(p *policies) { p.putNode(bare("provider-1")); p.putNode(unlabelled) }, false,
 		},

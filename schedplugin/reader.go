@@ -3,6 +3,7 @@ package schedplugin
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -102,22 +103,20 @@ func watch[T any, P interface {
 		P(new(T)), s, cache.ReflectorOptions{Name: "schedplugin/" + resource},
 	)
 	missing := false
-	pause := wait.NewExponentialBackoffManager(retryMin, retryMax, retryReset, 2, jitter, clock.RealClock{})
-	wait.BackoffUntilWithContext(ctx, func(ctx context.Context) {
+	pause := wait.Backoff{Duration: retryMin, Cap: retryMax, Factor: 2, Jitter: jitter, Steps: math.MaxInt32}.
+		DelayWithReset(clock.RealClock{}, retryReset)
+	_ = pause.Until(ctx, true, true, func(ctx context.Context) (bool, error) { // its only error is that ctx ended
 		err := reflector.ListAndWatchWithContext(ctx)
-		switch {
-		case absent(err):
+		if absent(err) {
 			if s.absent(); !missing {
 				logger.Info("Cannot watch yet; namespaces that announce an offloading wait", "reason", err.Error())
 			}
-			missing = true
-		case err != nil:
-			missing = false
+		} else if err != nil {
 			logger.Error(err, "Watch ended; starting again")
-		default:
-			missing = false
 		}
-	}, pause, true)
+		missing = absent(err)
+		return false, nil
+	})
 }
 
 // sink passes what a reflector hears on to functions.

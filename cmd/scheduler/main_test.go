@@ -18,7 +18,9 @@ import (
 func TestDescribe(t *testing.T) {
 	info := &debug.BuildInfo{
 		Main: debug.Module{Version: "v0.3.0"},
-		Deps: []*debug.Module{{Path: "k8s.io/api", Version: "v0.35.4"}, {Path: "k8s.io/kubernetes", Version: "v1.35.4"}},
+		Deps: []*debug.Module{
+			{Path: "k8s.io/api", Version: "v0.35.4"}, {Path: "k8s.io/kubernetes", Version: "v1.35.4"},
+		},
 	}
 	for name, test := range map[string]struct {
 		linked string

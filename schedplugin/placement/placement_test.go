@@ -262,7 +262,9 @@ func TestOutcomeAndReasonOfEverySentence(t *testing.T) {
 		},
 		"selector invalid": {
 			decide(nil, invalid(v1beta1.Remote), "", selected),
-			placement.Verdict{Outcome: placement.Refused, Reason: placement.ReasonSelectorInvalid, Message: badExpression},
+			placement.Verdict{
+				Outcome: placement.Refused, Reason: placement.ReasonSelectorInvalid, Message: badExpression,
+			},
 		},
 		"twin not ready": {
 			decide(nil, offloading(v1beta1.Remote).Obj(), "", onItsWay),
@@ -299,7 +301,8 @@ func TestTolerationsNeverOverridePolicy(t *testing.T) {
 				s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 					RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
 						NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{
-							Key: metav1.ObjectNameField, Operator: corev1.NodeSelectorOpIn, Values: []string{"provider-1"},
+							Key:      metav1.ObjectNameField,
+							Operator: corev1.NodeSelectorOpIn, Values: []string{"provider-1"},
 						}}}},
 					},
 				}}
@@ -334,7 +337,9 @@ func TestStatesOfASelectedTwin(t *testing.T) {
 			v1beta1.TwinStatus{}, placement.Waits, `the twin namespace on cluster "provider-1" is not ready yet`,
 		},
 		"failing, with the agent's words": {
-			v1beta1.TwinStatus{Phase: v1beta1.MappingCreationLoopBackOff, Message: `namespace "shop" exists and is not ours`},
+			v1beta1.TwinStatus{
+				Phase: v1beta1.MappingCreationLoopBackOff, Message: `namespace "shop" exists and is not ours`,
+			},
 			placement.Waits,
 			`the twin namespace on cluster "provider-1" cannot be created: namespace "shop" exists and is not ours`,
 		},
@@ -377,7 +382,8 @@ func TestANamespaceWithoutPolicyIsNotOffloaded(t *testing.T) {
 func TestUnknownFactsMakeEveryNodeWait(t *testing.T) {
 	rule := placement.Unknown("the scheduler has not read the cluster yet")
 	want := placement.Verdict{
-		Outcome: placement.Waits, Reason: placement.ReasonUnknown, Message: "the scheduler has not read the cluster yet",
+		Outcome: placement.Waits, Reason: placement.ReasonUnknown,
+		Message: "the scheduler has not read the cluster yet",
 	}
 	for name, node := range nodes {
 		if diff := cmp.Diff(want, rule.On(node)); diff != "" {

@@ -76,7 +76,8 @@ func (p *Policy) away() Verdict {
 
 func (p *Policy) selection() Verdict {
 	if p.selectorErr != nil {
-		return refuse(ReasonSelectorInvalid, "the cluster selector of this namespace is invalid: "+p.selectorErr.Error())
+		why := p.selectorErr.Error()
+		return refuse(ReasonSelectorInvalid, "the cluster selector of this namespace is invalid: "+why)
 	}
 	return Verdict{Reason: ReasonPermitted}
 }

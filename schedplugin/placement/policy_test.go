@@ -91,7 +91,8 @@ func TestSelects(t *testing.T) {
 			want: true,
 		},
 		"unknown operator": {
-			selector: selector(labelled(corev1.NodeSelectorRequirement{Key: region, Operator: "Equals"})), wantErr: true,
+			selector: selector(labelled(corev1.NodeSelectorRequirement{Key: region, Operator: "Equals"})),
+			wantErr:  true,
 		},
 		"In without values": {selector: selector(labelled(in(region))), wantErr: true},
 		"one bad term spoils the selector, or a typing error would move pods": {
