@@ -36,8 +36,8 @@ func EnsureClusterID(ctx context.Context, c client.Client, wanted string) (strin
 		return "", fmt.Errorf("ConfigMap %s has no key %s: delete it, or set the key to this cluster's id",
 			key, v1beta1.ClusterIDKey)
 	case wanted != "" && wanted != id:
-		return "", fmt.Errorf("this cluster's id is %q (ConfigMap %s), but %q was given: twins made under the one would "+
-			"be foreign under the other; use %q", id, key, wanted, id)
+		return "", fmt.Errorf("this cluster's id is %q (ConfigMap %s), but %q was given: twins made under the one "+
+			"would be foreign under the other; use %q", id, key, wanted, id)
 	}
 	return id, naming.CheckClusterID(id)
 }

@@ -27,11 +27,12 @@ func TestEnsureClusterID(t *testing.T) {
 		want    string
 		wantErr string
 	}{
-		"the first time, as wanted":            {wanted: "consumer", want: "consumer"},
-		"the first time, the cluster's UID":    {want: "uid-of-kube-system"},
-		"later, as stored":                     {stored: storedID("consumer"), want: "consumer"},
-		"later, wanted as stored":              {stored: storedID("consumer"), wanted: "consumer", want: "consumer"},
-		"later, another one is wanted":         {stored: storedID("consumer"), wanted: "other", wantErr: `is "consumer"`},
+		"the first time, as wanted":         {wanted: "consumer", want: "consumer"},
+		"the first time, the cluster's UID": {want: "uid-of-kube-system"},
+		"later, as stored":                  {stored: storedID("consumer"), want: "consumer"},
+		"later, wanted as stored":           {stored: storedID("consumer"), wanted: "consumer", want: "consumer"},
+		"later, another one is wanted": {stored: storedID("consumer"), wanted: "other",
+			wantErr: `is "consumer"`},
 		"wanted, but no cluster can be called": {wanted: "Not.A.Label", wantErr: "Not.A.Label"},
 		"stored, but no cluster can be called": {stored: storedID("Not.A.Label"), wantErr: "Not.A.Label"},
 		"stored without the key":               {stored: storedID(""), wanted: "consumer", wantErr: "CLUSTER_ID"},

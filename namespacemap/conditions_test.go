@@ -49,7 +49,8 @@ func TestConditionsOf(t *testing.T) {
 		"failed in the server's words": {
 			facts: clusterFacts{Selected: true, Want: "shop-a",
 				Entry: entry(v1beta1.MappingCreationLoopBackOff, "PermissionDenied", "namespaces is forbidden")},
-			wantRequired: "True", wantStatus: "False", wantReason: "PermissionDenied", wantMessage: "namespaces is forbidden",
+			wantRequired: "True", wantStatus: "False", wantReason: "PermissionDenied",
+			wantMessage: "namespaces is forbidden",
 		},
 		"unreachable": {
 			facts: clusterFacts{Selected: true, Want: "shop-a",
@@ -68,7 +69,8 @@ func TestConditionsOf(t *testing.T) {
 		},
 		"a name too long": {
 			facts:        clusterFacts{Selected: true, Refused: &naming.TooLongError{Name: strings.Repeat("x", 70)}},
-			wantRequired: "True", wantStatus: "False", wantReason: "NameTooLong", wantMessage: "70 characters, the limit is 63",
+			wantRequired: "True", wantStatus: "False", wantReason: "NameTooLong",
+			wantMessage: "70 characters, the limit is 63",
 		},
 		"a reserved name": {
 			facts:        clusterFacts{Selected: true, Refused: &naming.ReservedError{Name: "kube-x"}},
@@ -94,7 +96,8 @@ func TestConditionsOf(t *testing.T) {
 		},
 		"not selected any more, something holds the twin": {
 			facts:        clusterFacts{Entry: entry(v1beta1.MappingTerminating, "", "pods. has 1 resource instances")},
-			wantRequired: "False", wantStatus: "False", wantReason: "Terminating", wantMessage: "pods. has 1 resource instances",
+			wantRequired: "False", wantStatus: "False", wantReason: "Terminating",
+			wantMessage: "pods. has 1 resource instances",
 		},
 	}
 	for name, tc := range tests {
@@ -142,24 +145,27 @@ func cluster(reason string) []v1beta1.ClusterCondition {
 
 func TestPhaseOf(t *testing.T) {
 	const (
-		ready, creating, leaving  = v1beta1.ReasonNamespaceCreated, v1beta1.ReasonCreating, v1beta1.ReasonTerminating
-		backoff, denied, tooLong  = v1beta1.ReasonCreationLoopBackOff, v1beta1.ReasonPermissionDenied, v1beta1.ReasonNameTooLong
+		ready, creating, leaving = v1beta1.ReasonNamespaceCreated, v1beta1.ReasonCreating, v1beta1.ReasonTerminating
+		backoff, denied, tooLong = v1beta1.ReasonCreationLoopBackOff, v1beta1.ReasonPermissionDenied,
+			v1beta1.ReasonNameTooLong
 		unreachable, notRequired  = v1beta1.ReasonClusterUnreachable, ""
 		terminating, none         = v1beta1.PhaseTerminating, v1beta1.PhaseNoClusterSelected
-		allReady, all, some, busy = v1beta1.PhaseReady, v1beta1.PhaseAllFailed, v1beta1.PhaseSomeFailed, v1beta1.PhaseInProgress
+		allReady, all, some, busy = v1beta1.PhaseReady, v1beta1.PhaseAllFailed, v1beta1.PhaseSomeFailed,
+			v1beta1.PhaseInProgress
 	)
 	tests := map[string]struct {
 		deleting bool
 		clusters []string
 		want     v1beta1.OffloadingPhase
 	}{
-		"deleting wins over all":                     {deleting: true, clusters: []string{ready}, want: terminating},
-		"deleting with nothing left":                 {deleting: true, want: terminating},
-		"no cluster at all":                          {want: none},
-		"no cluster required":                        {clusters: []string{notRequired, notRequired}, want: none},
-		"the only one required is ready":             {clusters: []string{ready, notRequired}, want: allReady},
-		"all ready":                                  {clusters: []string{ready, ready}, want: allReady},
-		"all failed, each for its reason":            {clusters: []string{backoff, denied, tooLong, unreachable}, want: all},
+		"deleting wins over all":         {deleting: true, clusters: []string{ready}, want: terminating},
+		"deleting with nothing left":     {deleting: true, want: terminating},
+		"no cluster at all":              {want: none},
+		"no cluster required":            {clusters: []string{notRequired, notRequired}, want: none},
+		"the only one required is ready": {clusters: []string{ready, notRequired}, want: allReady},
+		"all ready":                      {clusters: []string{ready, ready}, want: allReady},
+		"all failed, each for its reason": {clusters: []string{backoff, denied, tooLong, unreachable},
+			want: all},
 		"one of two failed":                          {clusters: []string{ready, backoff}, want: some},
 		"one failed, one is being made":              {clusters: []string{creating, denied}, want: some},
 		"one failed, those not required do not help": {clusters: []string{unreachable, notRequired}, want: all},
@@ -193,7 +199,8 @@ func TestSentence(t *testing.T) {
 		"ready, sorted": {
 			phase: v1beta1.PhaseReady,
 			clusters: map[string][]v1beta1.ClusterCondition{
-				"c": cluster(v1beta1.ReasonNamespaceCreated), "b": cluster(v1beta1.ReasonNamespaceCreated), "d": cluster(""),
+				"c": cluster(v1beta1.ReasonNamespaceCreated), "b": cluster(v1beta1.ReasonNamespaceCreated),
+				"d": cluster(""),
 			},
 			want: "twins are ready on b, c",
 		},
@@ -212,8 +219,9 @@ func TestSentence(t *testing.T) {
 			},
 			want: "c: waiting for namespace shop-a to be given up",
 		},
-		"the last one is gone":       {phase: v1beta1.PhaseTerminating, want: "no twin is left"},
-		"hundreds are not all named": {phase: v1beta1.PhaseReady, clusters: many, want: "twins are ready on p00, p01, p02, p03, p04, p05, p06, p07, p08, p09, and 3 more"},
+		"the last one is gone": {phase: v1beta1.PhaseTerminating, want: "no twin is left"},
+		"hundreds are not all named": {phase: v1beta1.PhaseReady, clusters: many,
+			want: "twins are ready on p00, p01, p02, p03, p04, p05, p06, p07, p08, p09, and 3 more"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -230,8 +238,9 @@ func TestWhyNone(t *testing.T) {
 		candidates    []Candidate
 		want          string
 	}{
-		"the selector does not parse": {selectorError: errors.New("bad operator"), candidates: []Candidate{{NodeName: "b"}},
-			want: "the cluster selector is not valid: bad operator"},
+		"the selector does not parse": {selectorError: errors.New("bad operator"),
+			candidates: []Candidate{{NodeName: "b"}},
+			want:       "the cluster selector is not valid: bad operator"},
 		"nobody to select": {want: "there is no virtual node yet: peer with a cluster by liqoctl peer"},
 		"nobody matches": {candidates: []Candidate{{NodeName: "c"}, {NodeName: "b"}},
 			want: "the cluster selector matches none of the virtual nodes: b, c"},

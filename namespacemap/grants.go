@@ -81,7 +81,8 @@ func (o *Offloadings) revoke(ctx context.Context, p *pass) error {
 // bindings returns our role bindings in a home namespace, by cluster id.
 func (o *Offloadings) bindings(ctx context.Context, home string) (map[string]*rbacv1.RoleBinding, error) {
 	var list rbacv1.RoleBindingList
-	if err := o.Home.List(ctx, &list, client.InNamespace(home), client.HasLabels{v1beta1.LabelRemoteClusterID}); err != nil {
+	if err := o.Home.List(ctx, &list, client.InNamespace(home),
+		client.HasLabels{v1beta1.LabelRemoteClusterID}); err != nil {
 		return nil, fmt.Errorf("list role bindings of %s: %w", home, err)
 	}
 	bound := make(map[string]*rbacv1.RoleBinding, len(list.Items))

@@ -35,8 +35,9 @@ func TestChangedKeys(t *testing.T) {
 		},
 		"one of two got its answer": {
 			before: build.Map("b").Want("shop", "shop-a").Want("bank", "bank-a").Obj(),
-			after:  build.Map("b").Want("shop", "shop-a").Want("bank", "bank-a").Has("shop", "shop-a", v1beta1.MappingAccepted).Obj(),
-			want:   []string{"shop"},
+			after: build.Map("b").Want("shop", "shop-a").Want("bank", "bank-a").Has("shop", "shop-a",
+				v1beta1.MappingAccepted).Obj(),
+			want: []string{"shop"},
 		},
 		"a key went": {
 			before: build.Map("b").Want("shop", "shop-a").Want("bank", "bank-a").Obj(),
@@ -47,7 +48,8 @@ func TestChangedKeys(t *testing.T) {
 			after:  build.Map("b").Want("shop", "other").Obj(), want: []string{"shop"},
 		},
 		"only the message changed": {
-			before: build.Map("b").Has("shop", "shop-a", v1beta1.MappingAccepted).Obj(), after: worse, want: []string{"shop"},
+			before: build.Map("b").Has("shop", "shop-a",
+				v1beta1.MappingAccepted).Obj(), after: worse, want: []string{"shop"},
 		},
 		"neither": {},
 	}

@@ -189,7 +189,8 @@ func (r *Maps) tell(ctx context.Context, node *v1beta1.VirtualNode, wait string)
 		Type: v1beta1.VirtualKubeletCondition, Status: v1beta1.StatusDeleting, Message: wait,
 		LastTransitionTime: metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
 	}
-	at := slices.IndexFunc(node.Status.Conditions, func(c v1beta1.VirtualNodeCondition) bool { return c.Type == want.Type })
+	at := slices.IndexFunc(node.Status.Conditions,
+		func(c v1beta1.VirtualNodeCondition) bool { return c.Type == want.Type })
 	switch {
 	case at < 0:
 		node.Status.Conditions = append(node.Status.Conditions, want)

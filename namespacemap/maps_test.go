@@ -103,7 +103,8 @@ func TestTheLastVirtualNodeWaitsForTwinsThenForItsNode(t *testing.T) {
 	if err != nil || result.RequeueAfter != refreshWait {
 		t.Errorf("got %+v, %v: the sentence would never be refreshed", result, err)
 	}
-	if got := h.waitMessage(t, "b-1"); got != "waiting for the agent of b to delete the twins of 2 namespaces: bank, shop" {
+	want := "waiting for the agent of b to delete the twins of 2 namespaces: bank, shop"
+	if got := h.waitMessage(t, "b-1"); got != want {
 		t.Errorf("message %q", got)
 	}
 	h.forget()
@@ -174,7 +175,8 @@ func TestAMapThatGotAKeyMeanwhileIsNotDeleted(t *testing.T) {
 	h.before = func(verb string, object client.Object) error {
 		if verb == "delete" && object.GetName() == "b" {
 			h.before = nil
-			_, err := setDesired(t.Context(), h.WithWatch, client.ObjectKey{Namespace: tenantB, Name: "b"}, "shop", "shop-a")
+			_, err := setDesired(t.Context(), h.WithWatch, client.ObjectKey{Namespace: tenantB, Name: "b"}, "shop",
+				"shop-a")
 			return err
 		}
 		return nil

@@ -16,8 +16,8 @@ type Metrics struct {
 func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "twinspace", Subsystem: "twins", Name: "calls_total",
-		Help: "Calls to the provider about twin namespaces and our rights in them, by operation (read, create, delete, " +
-			"bind, unbind) and result (ok, or the reason of the failure).",
+		Help: "Calls to the provider about twin namespaces and our rights in them, by operation (read, create, " +
+			"delete, bind, unbind) and result (ok, or the reason of the failure).",
 	}, []string{"operation", "result"})}
 	if err := registerer.Register(m.calls); err != nil {
 		return nil, fmt.Errorf("register metrics of twins: %w", err)

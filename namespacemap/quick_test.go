@@ -116,8 +116,9 @@ func TestNamespaceLost(t *testing.T) {
 		"being deleted":         {terminatingNamespace("shop"), true},
 		"gone":                  {apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "shop"), true},
 		"another thing is gone": {apierrors.NewNotFound(schema.GroupResource{Resource: "clusterroles"}, "x"), false},
-		"forbidden":             {apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("no")), false},
-		"no answer":             {errors.New("timeout"), false},
+		"forbidden": {apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x",
+			errors.New("no")), false},
+		"no answer": {errors.New("timeout"), false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -54,7 +54,8 @@ func TestReleaseInOrder(t *testing.T) {
 	off := h.offloading(t, "shop")
 	ready := meta.FindStatusCondition(off.Status.Conditions, v1beta1.ConditionReady)
 	if off.Status.OffloadingPhase != v1beta1.PhaseTerminating || ready.Status != "False" ||
-		ready.Message != "b: waiting for the agent to delete namespace shop-a; c: waiting for the agent to delete namespace shop-a" {
+		ready.Message != "b: waiting for the agent to delete namespace shop-a; "+
+			"c: waiting for the agent to delete namespace shop-a" {
 		t.Errorf("phase %s, %s", off.Status.OffloadingPhase, ready.Message)
 	}
 	for _, id := range []string{"b", "c"} {
@@ -108,7 +109,8 @@ func TestReleaseUnreachableProvider(t *testing.T) {
 	h.mustOffload(t, "shop")
 	off := h.offloading(t, "shop")
 	ready := meta.FindStatusCondition(off.Status.Conditions, v1beta1.ConditionReady)
-	if off.Status.OffloadingPhase != v1beta1.PhaseTerminating || ready.Message != "c: the provider's API server cannot be reached" {
+	if off.Status.OffloadingPhase != v1beta1.PhaseTerminating ||
+		ready.Message != "c: the provider's API server cannot be reached" {
 		t.Errorf("%s: %q", off.Status.OffloadingPhase, ready.Message)
 	}
 }

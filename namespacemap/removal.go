@@ -138,6 +138,7 @@ func heldBy(namespace *corev1.Namespace) string {
 
 func terminating(twin, reason, message string) v1beta1.TwinStatus {
 	return v1beta1.TwinStatus{
-		RemoteNamespace: twin, Phase: v1beta1.MappingTerminating, Reason: reason, Message: truncate(message, maxMessage),
+		RemoteNamespace: twin, Phase: v1beta1.MappingTerminating, Reason: reason, Message: truncate(message,
+			maxMessage),
 	}
 }

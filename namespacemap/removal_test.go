@@ -40,7 +40,8 @@ func TestRemovalOfWhatIsHeld(t *testing.T) {
 	twin.Finalizers = []string{"example.com/hold"}
 	a := newAgent(t, leaveShop(), twin)
 	result := a.mustVisit(t, "shop")
-	if entry := a.entry(t); entry.Phase != v1beta1.MappingTerminating || entry.Message != "namespace shop-a is being deleted" {
+	if entry := a.entry(t); entry.Phase != v1beta1.MappingTerminating ||
+		entry.Message != "namespace shop-a is being deleted" {
 		t.Errorf("entry %+v", entry)
 	}
 	if result.RequeueAfter != retryTerminating {
@@ -50,7 +51,8 @@ func TestRemovalOfWhatIsHeld(t *testing.T) {
 	there := get(t, a.away, "", "shop-a", &corev1.Namespace{})
 	there.Status.Conditions = []corev1.NamespaceCondition{
 		{Type: corev1.NamespaceContentRemaining, Status: "True", Message: "pods. has 1 resource instances"},
-		{Type: corev1.NamespaceFinalizersRemaining, Status: "True", Message: "example.com/hold in 1 resource instances"},
+		{Type: corev1.NamespaceFinalizersRemaining, Status: "True",
+			Message: "example.com/hold in 1 resource instances"},
 		{Type: corev1.NamespaceDeletionContentFailure, Status: "False", Message: "all deleted"},
 	}
 	if err := a.away.WithWatch.Status().Update(t.Context(), there); err != nil {
@@ -58,7 +60,8 @@ func TestRemovalOfWhatIsHeld(t *testing.T) {
 	}
 	a.away.forget()
 	a.mustVisit(t, "shop")
-	want := "namespace shop-a is being deleted: pods. has 1 resource instances; example.com/hold in 1 resource instances"
+	want := "namespace shop-a is being deleted: pods. has 1 resource instances; " +
+		"example.com/hold in 1 resource instances"
 	if diff := cmp.Diff(want, a.entry(t).Message); diff != "" {
 		t.Errorf("(-want,+got):\n%s", diff)
 	}
@@ -139,7 +142,8 @@ func TestRemovalFromAnUnreachableProvider(t *testing.T) {
 func TestRemovalWithoutTheRight(t *testing.T) {
 	a := newAgent(t, leaveShop(), twinOf("uid-1").Obj())
 	a.away.before = func(string, client.Object) error {
-		return apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "shop-a", errors.New("peering ended"))
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "shop-a",
+			errors.New("peering ended"))
 	}
 	if _, err := a.visit(t, "shop"); err == nil {
 		t.Error("no error")
@@ -224,7 +228,8 @@ func TestStrays(t *testing.T) {
 		stray    *build.NamespaceBuilder
 		wantGone bool
 	}{
-		"left by an agent that was killed before it could answer": {m: build.Map("b"), stray: twinOf("uid-1"), wantGone: true},
+		"left by an agent that was killed before it could answer": {m: build.Map("b"), stray: twinOf("uid-1"),
+			wantGone: true},
 		"a second twin beside the wanted one": {
 			m: build.Map("b").Want("shop", "boutique"), stray: twinOf("uid-1"), wantGone: true,
 		},

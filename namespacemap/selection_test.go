@@ -39,9 +39,11 @@ func TestSelect(t *testing.T) {
 	}{
 		"none is every virtual node":              {selector: nil, want: []string{"b", "c", "d"}},
 		"one without terms is every virtual node": {selector: selector(), want: []string{"b", "c", "d"}},
-		"the default selector":                    {selector: build.Selector(v1beta1.LabelNodeType, v1beta1.NodeTypeVirtual), want: []string{"b", "c", "d"}},
-		"one label":                               {selector: selector(term(in(region, "north"))), want: []string{"b"}},
-		"several values are alternatives":         {selector: selector(term(in(region, "north", "south"))), want: []string{"b", "c"}},
+		"the default selector": {selector: build.Selector(v1beta1.LabelNodeType,
+			v1beta1.NodeTypeVirtual), want: []string{"b", "c", "d"}},
+		"one label": {selector: selector(term(in(region, "north"))), want: []string{"b"}},
+		"several values are alternatives": {selector: selector(term(in(region, "north", "south"))),
+			want: []string{"b", "c"}},
 		"expressions of a term are all needed": {
 			selector: selector(term(in(region, "south"), in("tier", "gold"))), want: []string{"c"},
 		},
@@ -51,8 +53,10 @@ func TestSelect(t *testing.T) {
 		},
 		"one of a cluster's nodes is enough": {selector: selector(term(in(region, "south"))), want: []string{"b", "c"}},
 		"by the node's name": {
-			selector: selector(corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{in("metadata.name", "c-1")}}),
-			want:     []string{"c"},
+			selector: selector(corev1.NodeSelectorTerm{
+				MatchFields: []corev1.NodeSelectorRequirement{in("metadata.name", "c-1")},
+			}),
+			want: []string{"c"},
 		},
 		"by name and label, of two nodes": {
 			selector: selector(corev1.NodeSelectorTerm{
@@ -62,31 +66,36 @@ func TestSelect(t *testing.T) {
 			want: nil,
 		},
 		"a label that must be missing": {
-			selector: selector(term(corev1.NodeSelectorRequirement{Key: region, Operator: corev1.NodeSelectorOpDoesNotExist})),
-			want:     []string{"d"},
+			selector: selector(term(corev1.NodeSelectorRequirement{Key: region,
+				Operator: corev1.NodeSelectorOpDoesNotExist})),
+			want: []string{"d"},
 		},
 		"a number": {
 			selector: selector(term(corev1.NodeSelectorRequirement{
 				Key: "cores", Operator: corev1.NodeSelectorOpGt, Values: []string{"32"}})),
 			want: []string{"c"},
 		},
-		"an empty term matches nothing, as everywhere in Kubernetes": {selector: selector(corev1.NodeSelectorTerm{}), want: nil},
+		"an empty term matches nothing, as everywhere in Kubernetes": {selector: selector(corev1.NodeSelectorTerm{}),
+			want: nil},
 		"nothing matches": {selector: selector(term(in(region, "east"))), want: nil},
 		"In without values is an error in the parser's words": {
 			selector: selector(term(corev1.NodeSelectorRequirement{Key: region, Operator: corev1.NodeSelectorOpIn})),
 			wantErr:  "spec.clusterSelector.nodeSelectorTerms[0].matchExpressions[0].values",
 		},
 		"one bad term spoils the others": {
-			selector: selector(term(in(region, "north")), term(corev1.NodeSelectorRequirement{Key: "a/b/c", Operator: "Exists"})),
-			wantErr:  "nodeSelectorTerms[1]",
+			selector: selector(term(in(region, "north")),
+				term(corev1.NodeSelectorRequirement{Key: "a/b/c", Operator: "Exists"})),
+			wantErr: "nodeSelectorTerms[1]",
 		},
 		"an operator that does not exist": {
-			selector: selector(term(corev1.NodeSelectorRequirement{Key: region, Operator: "Equals", Values: []string{"x"}})),
-			wantErr:  `Unsupported value: "Equals"`,
+			selector: selector(term(corev1.NodeSelectorRequirement{Key: region, Operator: "Equals",
+				Values: []string{"x"}})),
+			wantErr: `Unsupported value: "Equals"`,
 		},
 		"Gt of a word": {
-			selector: selector(term(corev1.NodeSelectorRequirement{Key: "cores", Operator: "Gt", Values: []string{"x"}})),
-			wantErr:  "values",
+			selector: selector(term(corev1.NodeSelectorRequirement{Key: "cores", Operator: "Gt",
+				Values: []string{"x"}})),
+			wantErr: "values",
 		},
 	}
 	for name, tc := range tests {
@@ -130,7 +139,8 @@ func TestCandidates(t *testing.T) {
 		"the declaration wins over the Node": {
 			node:       build.VirtualNode("b-1", "b", "tier", "gold"),
 			nodeLabels: map[string]map[string]string{"b-1": {"tier": "lead", v1beta1.LabelRemoteClusterID: "z"}},
-			want:       []string{"b-1"}, wantLabels: map[string]string{"tier": "gold", v1beta1.LabelRemoteClusterID: "b"},
+			want:       []string{"b-1"}, wantLabels: map[string]string{"tier": "gold",
+				v1beta1.LabelRemoteClusterID: "b"},
 		},
 		"one on its way out":                 {node: leaving},
 		"one outside its tenant's namespace": {node: lost},

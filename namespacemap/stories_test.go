@@ -144,7 +144,9 @@ func (w *world) immutable() {
 	w.offload(w.shop)
 	defer w.clean(w.shop)
 	for what, change := range map[string]func(*v1beta1.NamespaceOffloading){
-		"the mapping strategy": func(o *v1beta1.NamespaceOffloading) { o.Spec.NamespaceMappingStrategy = v1beta1.EnforceSameName },
+		"the mapping strategy": func(o *v1beta1.NamespaceOffloading) {
+			o.Spec.NamespaceMappingStrategy = v1beta1.EnforceSameName
+		},
 		"the remote name": func(o *v1beta1.NamespaceOffloading) {
 			o.Spec.RemoteNamespaceName, o.Spec.NamespaceMappingStrategy = &o.Name, v1beta1.SelectedName
 		},
@@ -177,17 +179,20 @@ func (w *world) deselected() {
 	}
 	off := w.phase(w.shop, v1beta1.PhaseReady)
 	for _, condition := range off.Status.RemoteNamespacesConditions[leaves.Name] {
-		if condition.Type == v1beta1.ConditionOffloadingRequired && condition.Reason != v1beta1.ReasonClusterNotSelected {
+		if condition.Type == v1beta1.ConditionOffloadingRequired &&
+			condition.Reason != v1beta1.ReasonClusterNotSelected {
 			w.t.Errorf("%+v", condition)
 		}
 	}
 
 	// The label of a virtual node has the same effect as the selector.
-	change(w, w.home, build.VirtualNode(leaves.Name, leaves.Name), func(v *v1beta1.VirtualNode) { v.Spec.Labels["region"] = "region-2" })
+	change(w, w.home, build.VirtualNode(leaves.Name, leaves.Name),
+		func(v *v1beta1.VirtualNode) { v.Spec.Labels["region"] = "region-2" })
 	w.eventually("the twin on "+leaves.Name, func(ctx context.Context) bool {
 		return leaves.Client().Get(ctx, client.ObjectKey{Name: w.twin}, &corev1.Namespace{}) == nil
 	})
-	change(w, w.home, build.VirtualNode(leaves.Name, leaves.Name), func(v *v1beta1.VirtualNode) { v.Spec.Labels["region"] = "region-1" })
+	change(w, w.home, build.VirtualNode(leaves.Name, leaves.Name),
+		func(v *v1beta1.VirtualNode) { v.Spec.Labels["region"] = "region-1" })
 	w.gone(leaves, "", w.twin, &corev1.Namespace{})
 }
 
@@ -247,7 +252,8 @@ func (w *world) foreign() {
 		w.t.Errorf("the foreign namespace was touched: %+v", survivor.ObjectMeta)
 	}
 	var bindings rbacv1.RoleBindingList
-	if err := first.Client().List(w.t.Context(), &bindings, client.InNamespace(w.twin)); err != nil || len(bindings.Items) > 0 {
+	if err := first.Client().List(w.t.Context(), &bindings, client.InNamespace(w.twin)); err != nil ||
+		len(bindings.Items) > 0 {
 		w.t.Errorf("role bindings in a foreign namespace: %v, %v", bindings.Items, err)
 	}
 }
@@ -314,7 +320,8 @@ func (w *world) held() {
 		return off.Status.OffloadingPhase == v1beta1.PhaseTerminating && ready != nil &&
 			strings.Contains(ready.Message, provider.Name) && strings.Contains(ready.Message, "example.com/hold")
 	})
-	if _, labelled := read(w, w.home, "", w.shop, &corev1.Namespace{}).Labels[v1beta1.LabelSchedulingEnabled]; labelled {
+	if _, labelled := read(w, w.home, "", w.shop,
+		&corev1.Namespace{}).Labels[v1beta1.LabelSchedulingEnabled]; labelled {
 		w.t.Error("the label stayed")
 	}
 	w.gone(w.providers[1], "", w.twin, &corev1.Namespace{})
@@ -323,7 +330,8 @@ func (w *world) held() {
 	w.gone(provider, "", w.twin, &corev1.Namespace{})
 	var bindings rbacv1.RoleBindingList
 	marked := client.HasLabels{v1beta1.LabelRemoteClusterID}
-	if err := w.home.Client().List(w.t.Context(), &bindings, client.InNamespace(w.shop), marked); err != nil || len(bindings.Items) > 0 {
+	if err := w.home.Client().List(w.t.Context(), &bindings, client.InNamespace(w.shop), marked); err != nil ||
+		len(bindings.Items) > 0 {
 		w.t.Errorf("rights left at home: %v, %v", bindings.Items, err)
 	}
 	w.delete(w.home, build.Namespace(w.shop).Obj())
@@ -345,7 +353,8 @@ func (w *world) namespaceDeleted() {
 func (w *world) quick() {
 	w.create(w.home, build.Namespace(w.shop).Label(v1beta1.LabelEnabled, "true").Obj())
 	w.phase(w.shop, v1beta1.PhaseReady)
-	change(w, w.home, build.Namespace(w.shop).Obj(), func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelEnabled) })
+	change(w, w.home, build.Namespace(w.shop).Obj(),
+		func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelEnabled) })
 	w.gone(w.home, w.shop, v1beta1.OffloadingName, &v1beta1.NamespaceOffloading{})
 	for _, provider := range w.providers {
 		w.gone(provider, "", w.twin, &corev1.Namespace{})
@@ -356,7 +365,8 @@ func (w *world) quick() {
 func (w *world) label() {
 	w.offload(w.shop)
 	defer w.clean(w.shop)
-	change(w, w.home, build.Namespace(w.shop).Obj(), func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelSchedulingEnabled) })
+	change(w, w.home, build.Namespace(w.shop).Obj(),
+		func(n *corev1.Namespace) { delete(n.Labels, v1beta1.LabelSchedulingEnabled) })
 	w.eventually("the label", func(ctx context.Context) bool {
 		namespace := &corev1.Namespace{}
 		err := w.home.Client().Get(ctx, client.ObjectKey{Name: w.shop}, namespace)

@@ -82,7 +82,10 @@ func (o *Offloadings) mapEvents() handler.EventHandler {
 			enqueue(nil, e.Object, q)
 			o.enqueueAll(ctx, q)
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q requestQueue) { enqueue(e.ObjectOld, e.ObjectNew, q) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent,
+			q requestQueue) {
+			enqueue(e.ObjectOld, e.ObjectNew, q)
+		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q requestQueue) { enqueue(e.Object, nil, q) },
 	}
 }

@@ -162,7 +162,8 @@ func (t *Twins) binding(twin string) *rbacv1.RoleBinding {
 		},
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: v1beta1.TwinRole},
 		Subjects: []rbacv1.Subject{{
-			Kind: rbacv1.ServiceAccountKind, Namespace: v1beta1.TenantNamespace(t.Origin), Name: v1beta1.PeerServiceAccount,
+			Kind: rbacv1.ServiceAccountKind, Name: v1beta1.PeerServiceAccount,
+			Namespace: v1beta1.TenantNamespace(t.Origin),
 		}},
 	}
 }

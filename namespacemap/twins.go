@@ -17,7 +17,7 @@ import (
 const (
 	// callTimeout bounds every call to a provider, so that a black hole holds a worker no longer.
 	callTimeout = 10 * time.Second
-	// DefaultResync is how often a twin that nothing happened to is looked at again: its role binding cannot be watched.
+	// DefaultResync is how often a twin that nothing happened to is looked at again: role bindings cannot be watched.
 	DefaultResync = time.Minute
 	// resyncJitter spreads the looks at thousands of twins.
 	resyncJitter = 0.5
@@ -36,8 +36,8 @@ type TwinKey struct {
 // Listener is told what happens to the twins of one provider. Its methods are called while a reconcile waits: they must
 // not block.
 type Listener interface {
-	// TwinReady says that the twin exists, is ours, and our rights in it are in place. Repeated calls are no-ops; it may
-	// come again after TwinLeaving.
+	// TwinReady says that the twin exists, is ours, and our rights in it are in place. Repeated calls are no-ops; it
+	// may come again after TwinLeaving.
 	TwinReady(home, away string)
 	// TwinLeaving says that the twin is about to be deleted: nothing may be written into it any more.
 	TwinLeaving(home string)

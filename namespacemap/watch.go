@@ -31,8 +31,8 @@ type twinQueue = workqueue.TypedRateLimitingInterface[TwinKey]
 
 // SetupWithManager runs the reconciler in a manager, on its leader. The manager's cache must hold the NamespaceMap of
 // the provider's tenant namespace and the metadata of all namespaces at home. away is the provider: its namespaces are
-// watched there as metadata, by our label, for a sign that something happened to a twin. A provider that does not answer
-// keeps neither the manager nor the reconciler from starting.
+// watched there as metadata, by our label, for a sign that something happened to a twin. A provider that does not
+// answer keeps neither the manager nor the reconciler from starting.
 func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) error {
 	c, err := controller.NewTyped("twins-"+t.ClusterID, mgr, controller.TypedOptions[TwinKey]{
 		Reconciler: t, RateLimiter: backoff[TwinKey](), MaxConcurrentReconciles: twinWorkers,

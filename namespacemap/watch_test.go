@@ -23,7 +23,8 @@ import (
 )
 
 // queued returns what handle puts into a queue, sorted by its names.
-func queued[T comparable](t *testing.T, name func(T) string, handle func(workqueue.TypedRateLimitingInterface[T])) []string {
+func queued[T comparable](t *testing.T, name func(T) string,
+	handle func(workqueue.TypedRateLimitingInterface[T])) []string {
 	t.Helper()
 	q := workqueue.NewTypedRateLimitingQueue(backoff[T]())
 	defer q.ShutDown()
@@ -103,7 +104,8 @@ func TestTheAgentHearsOfNewIncarnationsAtHome(t *testing.T) {
 		t.Errorf("another one (-want,+got):\n%s", diff)
 	}
 	created := queued(t, homeOfKey, func(q workqueue.TypedRateLimitingInterface[TwinKey]) {
-		homeEvents().Create(t.Context(), event.TypedCreateEvent[*metav1.PartialObjectMetadata]{Object: namespace("1")}, q)
+		created := event.TypedCreateEvent[*metav1.PartialObjectMetadata]{Object: namespace("1")}
+		homeEvents().Create(t.Context(), created, q)
 	})
 	if diff := cmp.Diff([]string{"shop"}, created); diff != "" {
 		t.Errorf("a new one (-want,+got):\n%s", diff)
@@ -115,10 +117,13 @@ func TestHomeOf(t *testing.T) {
 		object any
 		want   string
 	}{
-		"a twin":                                 {twinOf("uid-1").Obj(), "shop"},
-		"a twin whose deletion was missed":       {cache.DeletedFinalStateUnknown{Key: "shop-a", Obj: twinOf("uid-1").Obj()}, "shop"},
-		"the tenant namespace, which is no twin": {build.Namespace("liqo-tenant-a").Label(v1beta1.LabelRemoteClusterID, origin).Obj(), ""},
-		"something else":                         {"shop", ""},
+		"a twin": {twinOf("uid-1").Obj(), "shop"},
+		"a twin whose deletion was missed": {cache.DeletedFinalStateUnknown{Key: "shop-a",
+			Obj: twinOf("uid-1").Obj()}, "shop"},
+		"the tenant namespace, which is no twin": {
+			build.Namespace("liqo-tenant-a").Label(v1beta1.LabelRemoteClusterID, origin).Obj(), "",
+		},
+		"something else": {"shop", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -149,7 +154,8 @@ func TestANewMapIsNewToEverybody(t *testing.T) {
 	h := newHome(t, build.Offloading("shop").Obj(), build.Offloading("bank").Obj())
 	nameOf := func(r reconcile.Request) string { return r.Namespace }
 	got := queued(t, nameOf, func(q requestQueue) {
-		h.offloadings.mapEvents().Create(t.Context(), event.CreateEvent{Object: build.Map("b").Has("lost", "lost-a", "").Obj()}, q)
+		h.offloadings.mapEvents().Create(t.Context(),
+			event.CreateEvent{Object: build.Map("b").Has("lost", "lost-a", "").Obj()}, q)
 	})
 	if diff := cmp.Diff([]string{"bank", "lost", "shop"}, got); diff != "" {
 		t.Errorf("created (-want,+got):\n%s", diff)
@@ -180,13 +186,16 @@ func TestPredicates(t *testing.T) {
 		before, after client.Object
 		want          bool
 	}{
-		"a virtual node's status":         {virtual(1, ""), virtual(1, "busy"), false},
-		"a virtual node's labels":         {virtual(1, ""), virtual(2, ""), true},
-		"a virtual node is deleted":       {virtual(1, ""), leaving, true},
-		"a namespace's annotation":        {build.Namespace("shop").Obj(), build.Namespace("shop").Annotation("a", "b").Obj(), false},
-		"a namespace's label":             {build.Namespace("shop").Label("a", "b").Obj(), build.Namespace("shop").Obj(), true},
-		"a namespace is deleted":          {build.Namespace("shop").Obj(), going, true},
-		"a namespace of another lifetime": {build.Namespace("shop").UID("1").Obj(), build.Namespace("shop").UID("2").Obj(), true},
+		"a virtual node's status":   {virtual(1, ""), virtual(1, "busy"), false},
+		"a virtual node's labels":   {virtual(1, ""), virtual(2, ""), true},
+		"a virtual node is deleted": {virtual(1, ""), leaving, true},
+		"a namespace's annotation": {build.Namespace("shop").Obj(),
+			build.Namespace("shop").Annotation("a", "b").Obj(), false},
+		"a namespace's label": {build.Namespace("shop").Label("a", "b").Obj(),
+			build.Namespace("shop").Obj(), true},
+		"a namespace is deleted": {build.Namespace("shop").Obj(), going, true},
+		"a namespace of another lifetime": {build.Namespace("shop").UID("1").Obj(),
+			build.Namespace("shop").UID("2").Obj(), true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

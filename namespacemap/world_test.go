@@ -65,9 +65,11 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 	t.Helper()
 	s := &server{}
 	s.WithWatch = fake.NewClientBuilder().WithScheme(testScheme(t)).WithObjects(objects...).
-		WithStatusSubresource(&v1beta1.NamespaceOffloading{}, &v1beta1.NamespaceMap{}, &v1beta1.VirtualNode{}, &corev1.Namespace{}).
+		WithStatusSubresource(&v1beta1.NamespaceOffloading{}, &v1beta1.NamespaceMap{}, &v1beta1.VirtualNode{},
+			&corev1.Namespace{}).
 		WithInterceptorFuncs(interceptor.Funcs{
-			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object,
+				opts ...client.GetOption) error {
 				if s.read != nil {
 					if err := s.read(key, o); err != nil {
 						return err
@@ -87,7 +89,8 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 				}
 				return c.Delete(ctx, o, opts...)
 			},
-			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch,
+				opts ...client.PatchOption) error {
 				if err := s.write("patch", o); err != nil {
 					return err
 				}

@@ -1,5 +1,5 @@
-// Controller-manager keeps the home side of namespace offloading: it turns NamespaceOffloadings into NamespaceMaps, which
-// the agents serve, and the agents' answers into status. It holds credentials of the home cluster only.
+// Controller-manager keeps the home side of namespace offloading: it turns NamespaceOffloadings into NamespaceMaps,
+// which the agents serve, and the agents' answers into status. It holds credentials of the home cluster only.
 package main
 
 import (

@@ -132,9 +132,11 @@ func TestReadinessTellsOfMissingKinds(t *testing.T) {
 		served      served
 		wantMissing string
 	}{
-		"all there":          {served: served{kinds: []string{"NamespaceOffloading", "NamespaceMap", "VirtualNode"}}},
-		"one still to come":  {served: served{kinds: []string{"NamespaceOffloading", "VirtualNode"}}, wantMissing: "kind NamespaceMap"},
-		"nothing installed":  {served: served{err: errors.New("the server could not find the requested resource")}, wantMissing: "could not find"},
+		"all there": {served: served{kinds: []string{"NamespaceOffloading", "NamespaceMap", "VirtualNode"}}},
+		"one still to come": {served: served{kinds: []string{"NamespaceOffloading", "VirtualNode"}},
+			wantMissing: "kind NamespaceMap"},
+		"nothing installed": {served: served{err: errors.New("the server could not find the requested resource")},
+			wantMissing: "could not find"},
 		"only somebody else": {served: served{kinds: []string{"Pod"}}, wantMissing: "kind NamespaceOffloading"},
 	}
 	for name, tc := range tests {

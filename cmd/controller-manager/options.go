@@ -36,8 +36,8 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig,
 		"Path of the kubeconfig of the home cluster; empty when running inside it.")
 	fs.StringVar(&o.clusterID, "cluster-id", o.clusterID,
-		"Id of the home cluster, a DNS label. It is stored the first time and never changes; empty takes the stored one, "+
-			"or the UID of namespace kube-system.")
+		"Id of the home cluster, a DNS label. It is stored the first time and never changes; empty takes the "+
+			"stored one, or the UID of namespace kube-system.")
 	fs.Float32Var(&o.qps, "kube-api-qps", o.qps, "Requests per second to the API server.")
 	fs.IntVar(&o.burst, "kube-api-burst", o.burst, "Burst of requests to the API server.")
 	fs.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect,

@@ -73,7 +73,8 @@ func run(ctx context.Context, opts *options) error {
 
 func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme),
+		v1beta1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
 	byObject, err := namespacemap.CacheOptions()
@@ -81,8 +82,9 @@ func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 		return nil, fmt.Errorf("select what to cache: %w", err)
 	}
 	mgr, err := ctrl.NewManager(config, manager.Options{
-		Scheme:                        scheme,
-		Cache:                         cache.Options{ByObject: byObject, DefaultTransform: cache.TransformStripManagedFields()},
+		Scheme: scheme,
+		Cache: cache.Options{ByObject: byObject,
+			DefaultTransform: cache.TransformStripManagedFields()},
 		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
 		HealthProbeBindAddress:        opts.healthAddress,
 		LeaderElection:                opts.leaderElect,
@@ -115,7 +117,8 @@ func (s *starter) Start(ctx context.Context) error {
 		missing := s.missing()
 		if missing != nil && !told {
 			told = true
-			logger.Info("Waiting for the custom resources of offloading.liqo.io: apply manifests/crd", "why", missing.Error())
+			logger.Info("Waiting for the custom resources of offloading.liqo.io: apply manifests/crd", "why",
+				missing.Error())
 		}
 		return missing == nil, nil
 	})

@@ -1,6 +1,6 @@
 // Package naming decides what a twin is called: a pure function of the home namespace, the naming strategy and the home
-// cluster's id. It refuses, with a sentence that says what to do, every name that a provider could not or must not take,
-// so that whoever asks (the controller, the agent, liqoctl) refuses alike and before anything is stored.
+// cluster's id. It refuses, with a sentence that says what to do, every name that a provider could not or must not
+// take, so that whoever asks (the controller, the agent, liqoctl) refuses alike and before anything is stored.
 package naming
 
 import (

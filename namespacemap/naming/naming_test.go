@@ -146,12 +146,13 @@ func TestCheckClusterID(t *testing.T) {
 		id       string
 		wantWord string
 	}{
-		"a short word":                      {id: "consumer"},
-		"a UID":                             {id: "0b5cf4f0-7e5f-4bd9-a0a7-1e2d3c4b5a69"},
-		"the longest":                       {id: strings.Repeat("a", naming.MaxClusterIDLength)},
-		"one more than a tenant's name has": {id: strings.Repeat("a", naming.MaxClusterIDLength+1), wantWord: "limit is 51"},
-		"a dot":                             {id: "a.b", wantWord: "a.b"},
-		"nothing":                           {id: "", wantWord: "not valid"},
+		"a short word": {id: "consumer"},
+		"a UID":        {id: "0b5cf4f0-7e5f-4bd9-a0a7-1e2d3c4b5a69"},
+		"the longest":  {id: strings.Repeat("a", naming.MaxClusterIDLength)},
+		"one more than a tenant's name has": {id: strings.Repeat("a", naming.MaxClusterIDLength+1),
+			wantWord: "limit is 51"},
+		"a dot":   {id: "a.b", wantWord: "a.b"},
+		"nothing": {id: "", wantWord: "not valid"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
