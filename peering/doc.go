@@ -2,8 +2,8 @@
 // roles, the admission fence around it, a token that is renewed before it expires, and the removal of it all.
 //
 // Every step is server-side apply of a whole object, so that a peering which was interrupted is completed by asking for
-// it again. Whatever can be refused is refused before the first write. The admin's credential is used and forgotten: the
-// consumer keeps only the token of the identity.
+// it again. Whatever can be refused is refused before the first write. The admin's credential is used and forgotten:
+// the consumer keeps only the token of the identity.
 package peering
 
 import (

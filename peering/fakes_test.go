@@ -58,14 +58,18 @@ func (s *side) client(t *testing.T) client.Client {
 	}
 	return fake.NewClientBuilder().WithScheme(all).WithRESTMapper(mapper).WithObjects(s.objects...).
 		WithInterceptorFuncs(interceptor.Funcs{
-			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			Get: func(
+				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption,
+			) error {
 				if s.broken != nil {
 					return s.broken
 				}
 				return c.Get(ctx, key, o, opts...)
 			},
 			Create: s.create,
-			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			Patch: func(
+				ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption,
+			) error {
 				s.writes++
 				return c.Patch(ctx, o, p, opts...)
 			},

@@ -24,6 +24,7 @@ const (
 	origin = v1beta1.LabelRemoteClusterID
 	tenant = v1beta1.LabelTenantNamespace
 	psa    = "pod-security.kubernetes.io/enforce"
+	audit  = "pod-security.kubernetes.io/audit"
 )
 
 var everybody = rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:authenticated"}

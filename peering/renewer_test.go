@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/peering"
@@ -87,7 +89,8 @@ func newStage(t *testing.T, stored string) *stage {
 		}}).Build()
 	away := fake.NewClientBuilder().WithScheme(scheme(t)).
 		WithInterceptorFuncs(interceptor.Funcs{SubResourceCreate: func(
-			_ context.Context, _ client.Client, sub string, account, request client.Object, _ ...client.SubResourceCreateOption,
+			_ context.Context, _ client.Client, sub string, account, request client.Object,
+			_ ...client.SubResourceCreateOption,
 		) error {
 			return s.issue(t, sub, account, request)
 		}}).Build()
@@ -209,7 +212,7 @@ func TestRenewerWaits(t *testing.T) {
 	s := newStage(t, issue(0))
 	s.refuse = errors.New("down")
 	s.clock.SetTime(epoch.Add(81 * time.Minute))
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(log.IntoContext(t.Context(), logr.Discard()))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Start(ctx) }()
 	for n, delay := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {

@@ -71,12 +71,13 @@ func gone(t *testing.T, p *peering.Peering) {
 }
 
 func TestUnpeer(t *testing.T) {
-	t.Run("both sides are cleared, also when asked twice", func(t *testing.T) {
+	t.Run("both sides are cleared, and then there is nothing more to end", func(t *testing.T) {
 		p, _ := peered(t, cluster("uid-a"), cluster("uid-b"))
-		for range 2 {
-			if err := unpeer(t, p, false); err != nil {
-				t.Fatal(err)
-			}
+		if err := unpeer(t, p, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := unpeer(t, p, false); err == nil || !strings.Contains(err.Error(), `no peering with "b"`) {
+			t.Errorf("got %v", err)
 		}
 		gone(t, p)
 		absent(t, p.Away, &corev1.Namespace{ObjectMeta: meta("liqo-tenant-a", nil)})
@@ -107,7 +108,8 @@ func TestUnpeer(t *testing.T) {
 	})
 	t.Run("a twin holds it; force leaves the twin", func(t *testing.T) {
 		p, reports := peered(t, cluster("uid-a"), cluster("uid-b", namespace("shop-a", twinLabels("a"))))
-		if err := unpeer(t, p, false); err == nil || !strings.Contains(err.Error(), "still has twins of this consumer: shop-a") {
+		err := unpeer(t, p, false)
+		if err == nil || !strings.Contains(err.Error(), "still has twins of this consumer: shop-a") {
 			t.Fatalf("got %v", err)
 		}
 		present(t, p.Home, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "liqo-tenant-b", Name: "kubeconfig-b"}})
@@ -136,6 +138,11 @@ func TestUnpeerWithoutTheProvider(t *testing.T) {
 	if err := unpeer(t, p, true); err == nil || !strings.Contains(err.Error(), `no peering with "b"`) {
 		t.Errorf("got %v", err)
 	}
+	p.Away = away // it is back, and asked to finish
+	if err := unpeer(t, p, false); err != nil {
+		t.Fatal(err)
+	}
+	absent(t, away, serviceAccount("liqo-tenant-a", v1beta1.PeerServiceAccount))
 }
 
 func TestUnpeerRefusesTheWrongProvider(t *testing.T) {

@@ -49,6 +49,9 @@ func connect(kubeconfig, context string, warn func(string)) (*cluster, error) {
 	if err := rest.LoadTLSFiles(config); err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
 	}
+	if err := checkConfig(config); err != nil {
+		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
+	}
 	return newCluster(config)
 }
 
@@ -56,7 +59,7 @@ func newCluster(config *rest.Config) (*cluster, error) {
 	scheme := newScheme()
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
-		return nil, withExpiry(fmt.Errorf("use kubeconfig: %w", err), config)
+		return nil, fmt.Errorf("use kubeconfig: %w", err)
 	}
 	return &cluster{
 		Client: c,
@@ -67,7 +70,7 @@ func newCluster(config *rest.Config) (*cluster, error) {
 			}
 			info, err := d.ServerVersion()
 			if err != nil {
-				return "", withExpiry(err, config)
+				return "", err
 			}
 			return info.GitVersion, nil
 		},

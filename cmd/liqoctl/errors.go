@@ -62,20 +62,22 @@ func unreachable(err error) bool {
 	return errors.As(err, &request)
 }
 
-// withExpiry adds to an error that the client certificate has expired, which servers do not tell from a wrong one.
-func withExpiry(err error, config *rest.Config) error {
-	if !apierrors.IsUnauthorized(err) {
-		return err
+// checkConfig refuses what would fail later with words that do not say why: plain text, and a client certificate that
+// has expired, which servers do not tell from a wrong one.
+func checkConfig(config *rest.Config) error {
+	if strings.HasPrefix(config.Host, "http://") {
+		return fmt.Errorf("the server address %s must begin with https://, or the credential would travel in the clear",
+			config.Host)
 	}
 	block, _ := pem.Decode(config.CertData)
 	if block == nil {
-		return err
+		return nil
 	}
-	cert, parseErr := x509.ParseCertificate(block.Bytes)
-	if parseErr != nil || time.Now().Before(cert.NotAfter) {
-		return err
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err == nil && time.Now().After(cert.NotAfter) {
+		return fmt.Errorf("the client certificate expired on %s: get a new kubeconfig", cert.NotAfter.Format(time.DateOnly))
 	}
-	return fmt.Errorf("the client certificate expired on %s: %w", cert.NotAfter.Format(time.DateOnly), err)
+	return nil
 }
 
 // handler hands the warnings of an API server to a function.

@@ -107,7 +107,8 @@ func (i *clusterInfo) print(w io.Writer) {
 		}
 	})
 	fmt.Fprintf(w, "\nLends to: %s\n", orNone(i.Consumers))
-	table(w, "\nOffloaded namespaces", []string{"NAMESPACE", "STRATEGY", "PHASE", "TWIN", "READY ON"}, func(row func(...any)) {
+	header := []string{"NAMESPACE", "STRATEGY", "PHASE", "TWIN", "READY ON"}
+	table(w, "\nOffloaded namespaces", header, func(row func(...any)) {
 		for _, n := range i.Namespaces {
 			row(n.Name, n.Strategy, n.Phase, orDash(n.Twin), orNone(n.Clusters))
 		}
@@ -130,9 +131,10 @@ func printProviders(w io.Writer, providers []providerInfo) {
 		if n > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "Provider %s\n  server:         %s\n  token expires:  %s\n", p.ID, orDash(p.Server), expiry(p.TokenExpires))
+		fmt.Fprintf(w, "Provider %s\n  server:         %s\n  token expires:  %s\n",
+			p.ID, orDash(p.Server), expiry(p.TokenExpires))
 		for _, node := range p.Nodes {
-			fmt.Fprintf(w, "  node %s: ready %s %s\n", node.Name, yesNo(node.Ready), node.Message)
+			fmt.Fprintf(w, "  node %s: %s\n", node.Name, node.state())
 			fmt.Fprintf(w, "    labels:   %s\n    capacity: %s\n", pairs(node.Labels), pairs(node.Capacity))
 		}
 		table(w, "  twins", []string{"NAMESPACE", "TWIN", "PHASE", "MESSAGE"}, func(row func(...any)) {
@@ -141,6 +143,13 @@ func printProviders(w io.Writer, providers []providerInfo) {
 			}
 		})
 	}
+}
+
+func (n *nodeInfo) state() string {
+	if n.Ready {
+		return "ready"
+	}
+	return "not ready: " + n.Message
 }
 
 // table prints a title and aligned rows, or that there are none.

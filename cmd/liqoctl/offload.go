@@ -49,7 +49,8 @@ The second picks the clusters with (region=eu and tier=gold) or cloud=private.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.mapping, "namespace-mapping-strategy", string(v1beta1.DefaultName),
-		"how the twins are called: "+oneOf(mappings())+" (DefaultName is NAME-CLUSTERID, SelectedName is --remote-namespace-name)")
+		"how the twins are called: "+oneOf(mappings())+
+			" (DefaultName is NAME-CLUSTERID, SelectedName is --remote-namespace-name)")
 	flags.StringVar(&f.strategy, "pod-offloading-strategy", string(v1beta1.LocalAndRemote),
 		"where pods may run: "+oneOf(strategies()))
 	flags.StringVar(&f.remoteName, "remote-namespace-name", "", "name of the twins, with SelectedName")
