@@ -69,14 +69,14 @@ func TestTwoReplicasAgreeOnTheClusterID(t *testing.T) {
 	home := newServer(t)
 	home.before = func(string, client.Object) error {
 		home.before = nil
-		return home.WithWatch.Create(t.Context(), storedID("first")) // the other replica is faster
+		return home.Create(t.Context(), storedID("first")) // the other replica is faster
 	}
 	if got, err := EnsureClusterID(t.Context(), home, ""); err == nil || got != "" {
 		t.Errorf("got %q, %v without kube-system", got, err)
 	}
 	home.before = func(string, client.Object) error {
 		home.before = nil
-		return home.WithWatch.Create(t.Context(), storedID("first"))
+		return home.Create(t.Context(), storedID("first"))
 	}
 	if got, err := EnsureClusterID(t.Context(), home, "first"); err != nil || got != "first" {
 		t.Errorf("got %q, %v", got, err)
@@ -87,7 +87,7 @@ func TestTheSlowerReplicaIsRefusedAnotherID(t *testing.T) {
 	home := newServer(t)
 	home.before = func(string, client.Object) error {
 		home.before = nil
-		return home.WithWatch.Create(t.Context(), storedID("first"))
+		return home.Create(t.Context(), storedID("first"))
 	}
 	if got, err := EnsureClusterID(t.Context(), home, "second"); err == nil {
 		t.Errorf("got %q, want a refusal", got)

@@ -57,10 +57,8 @@ func readyOf(f clusterFacts) v1beta1.ClusterCondition {
 	switch {
 	case f.Refused != nil:
 		return notReady(reasonOfRefusal(f.Refused), f.Refused.Error())
-	case f.Trouble != nil && apierrors.IsForbidden(f.Trouble):
-		return notReady(v1beta1.ReasonPermissionDenied, f.Trouble.Error())
 	case f.Trouble != nil:
-		return notReady(v1beta1.ReasonCreating, "tried again: "+f.Trouble.Error())
+		return troubled(f.Trouble)
 	case f.Unmapped:
 		return notReady(v1beta1.ReasonCreating, "waiting for the cluster's NamespaceMap to be created")
 	case f.Entry != nil && f.Entry.Phase == v1beta1.MappingTerminating:
@@ -75,6 +73,14 @@ func readyOf(f clusterFacts) v1beta1.ClusterCondition {
 	default:
 		return notReady(failureReason(f.Entry.Reason), f.Entry.Message)
 	}
+}
+
+// troubled describes a failure at home.
+func troubled(err error) v1beta1.ClusterCondition {
+	if apierrors.IsForbidden(err) {
+		return notReady(v1beta1.ReasonPermissionDenied, err.Error())
+	}
+	return notReady(v1beta1.ReasonCreating, "tried again: "+err.Error())
 }
 
 // leavingOf describes a twin on its way out; until the agent says more, it is the agent that is waited for.
@@ -117,21 +123,7 @@ func failureReason(reason string) string {
 
 // phaseOf sums up the conditions of all clusters.
 func phaseOf(deleting bool, clusters map[string][]v1beta1.ClusterCondition) v1beta1.OffloadingPhase {
-	var required, ready, failed int
-	for _, conditions := range clusters {
-		if !isTrue(conditions, v1beta1.ConditionOffloadingRequired) {
-			continue
-		}
-		required++
-		condition := find(conditions, v1beta1.ConditionReady)
-		switch {
-		case condition == nil:
-		case condition.Status == corev1.ConditionTrue:
-			ready++
-		case condition.Reason != v1beta1.ReasonCreating && condition.Reason != v1beta1.ReasonTerminating:
-			failed++
-		}
-	}
+	required, ready, failed := tally(clusters)
 	switch {
 	case deleting:
 		return v1beta1.PhaseTerminating
@@ -146,6 +138,29 @@ func phaseOf(deleting bool, clusters map[string][]v1beta1.ClusterCondition) v1be
 	default:
 		return v1beta1.PhaseInProgress
 	}
+}
+
+// tally counts the clusters that are required and, of those, the ready and the failed ones.
+func tally(clusters map[string][]v1beta1.ClusterCondition) (required, ready, failed int) {
+	for _, conditions := range clusters {
+		if !isTrue(conditions, v1beta1.ConditionOffloadingRequired) {
+			continue
+		}
+		required++
+		switch condition := find(conditions, v1beta1.ConditionReady); {
+		case condition == nil:
+		case condition.Status == corev1.ConditionTrue:
+			ready++
+		case hasFailed(condition):
+			failed++
+		}
+	}
+	return required, ready, failed
+}
+
+// hasFailed tells a twin that could not be made from one that is on its way in or out.
+func hasFailed(ready *v1beta1.ClusterCondition) bool {
+	return ready.Reason != v1beta1.ReasonCreating && ready.Reason != v1beta1.ReasonTerminating
 }
 
 // sentence says for the whole namespace what the conditions say per cluster: sorted, so that the same state always

@@ -44,7 +44,7 @@ func (h *homeSide) mustProvide(t *testing.T) {
 
 func (h *homeSide) deleteNode(t *testing.T, name string) {
 	t.Helper()
-	if err := h.WithWatch.Delete(t.Context(), build.VirtualNode(name, "b")); err != nil {
+	if err := h.Delete(t.Context(), build.VirtualNode(name, "b")); err != nil {
 		t.Fatal(err)
 	}
 	h.forget()
@@ -124,7 +124,7 @@ func TestTheLastVirtualNodeWaitsForTwinsThenForItsNode(t *testing.T) {
 		t.Errorf("message %q", got)
 	}
 
-	if err := h.WithWatch.Delete(t.Context(), build.Node("b-1")); err != nil {
+	if err := h.Delete(t.Context(), build.Node("b-1")); err != nil {
 		t.Fatal(err)
 	}
 	h.mustProvide(t)
@@ -141,7 +141,7 @@ func TestAnotherVirtualNodeStandsIn(t *testing.T) {
 	if got := h.waitMessage(t, "b-1"); !strings.HasSuffix(got, "to delete Node b-1") {
 		t.Errorf("message %q, but the twins are served by b-2", got)
 	}
-	if err := h.WithWatch.Delete(t.Context(), build.Node("b-1")); err != nil {
+	if err := h.Delete(t.Context(), build.Node("b-1")); err != nil {
 		t.Fatal(err)
 	}
 	h.mustProvide(t)

@@ -25,9 +25,9 @@ func (o *Offloadings) marks(ctx context.Context, p *pass) error {
 		words = truncate(p.selectorErr.Error(), maxSelectorError)
 	}
 	told := p.off.Annotations[v1beta1.AnnotationSelectorError]
-	switch {
-	case words == told:
-	case words == "":
+	switch words {
+	case told:
+	case "":
 		delete(p.off.Annotations, v1beta1.AnnotationSelectorError)
 	default:
 		if p.off.Annotations == nil {

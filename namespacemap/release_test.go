@@ -35,7 +35,7 @@ func offloadedShop(t *testing.T) *homeSide {
 
 func (h *homeSide) deleteOffloading(t *testing.T, home string) {
 	t.Helper()
-	if err := h.WithWatch.Delete(t.Context(), h.offloading(t, home)); err != nil {
+	if err := h.Delete(t.Context(), h.offloading(t, home)); err != nil {
 		t.Fatal(err)
 	}
 	h.forget()
@@ -120,7 +120,7 @@ func TestReleaseBeforeTheAgentAnswered(t *testing.T) {
 	h.mustOffload(t, "shop")
 	stale := newServer(t, build.Namespace("shop").Obj(), build.Map("b").Obj(), build.Map("c").Obj())
 	h.deleteOffloading(t, "shop")
-	if err := stale.WithWatch.Create(t.Context(), build.Offloading("other").Obj()); err != nil {
+	if err := stale.Create(t.Context(), build.Offloading("other").Obj()); err != nil {
 		t.Fatal(err)
 	}
 	// The cache shows the offloading, but not yet the keys that were just written.
@@ -148,10 +148,10 @@ func (b *behind) List(ctx context.Context, list client.ObjectList, opts ...clien
 
 func TestNamespaceDeletedWhileOffloaded(t *testing.T) {
 	h := offloadedShop(t)
-	if err := h.WithWatch.Delete(t.Context(), build.Namespace("shop").Obj()); err != nil {
+	if err := h.Delete(t.Context(), build.Namespace("shop").Obj()); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.WithWatch.DeleteAllOf(t.Context(), &rbacv1.RoleBinding{}, client.InNamespace("shop")); err != nil {
+	if err := h.DeleteAllOf(t.Context(), &rbacv1.RoleBinding{}, client.InNamespace("shop")); err != nil {
 		t.Fatal(err)
 	}
 	h.mustOffload(t, "shop")

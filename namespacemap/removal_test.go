@@ -55,7 +55,7 @@ func TestRemovalOfWhatIsHeld(t *testing.T) {
 			Message: "example.com/hold in 1 resource instances"},
 		{Type: corev1.NamespaceDeletionContentFailure, Status: "False", Message: "all deleted"},
 	}
-	if err := a.away.WithWatch.Status().Update(t.Context(), there); err != nil {
+	if err := a.away.Status().Update(t.Context(), there); err != nil {
 		t.Fatal(err)
 	}
 	a.away.forget()
@@ -73,7 +73,7 @@ func TestRemovalOfWhatIsHeld(t *testing.T) {
 
 	there = get(t, a.away, "", "shop-a", &corev1.Namespace{})
 	there.Finalizers = nil
-	if err := a.away.WithWatch.Update(t.Context(), there); err != nil {
+	if err := a.away.Update(t.Context(), there); err != nil {
 		t.Fatal(err)
 	}
 	a.mustVisit(t, "shop")
@@ -110,7 +110,7 @@ func TestRemovalIsOfExactlyWhatWasSeen(t *testing.T) {
 			a.away.before = nil
 			twin := get(t, a.away.WithWatch, "", "shop-a", &corev1.Namespace{})
 			twin.Labels = nil
-			return a.away.WithWatch.Update(t.Context(), twin)
+			return a.away.Update(t.Context(), twin)
 		}
 		return nil
 	}
@@ -190,7 +190,7 @@ func TestTheOffloadingProtectsTwinsFromAnEditedMap(t *testing.T) {
 			}
 			a := newAgent(t, home, twinOf("uid-1").Obj())
 			if tc.delete {
-				if err := a.home.WithWatch.Delete(t.Context(), tc.off); err != nil {
+				if err := a.home.Delete(t.Context(), tc.off); err != nil {
 					t.Fatal(err)
 				}
 			}

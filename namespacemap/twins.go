@@ -130,21 +130,30 @@ func (t *Twins) ensure(ctx context.Context, v *visit) (reconcile.Result, error) 
 	if err := t.bind(ctx, v.want); err != nil {
 		return t.fail(ctx, v, err)
 	}
+	if err := t.accept(ctx, v); err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: wait.Jitter(t.resync(), resyncJitter)}, nil
+}
+
+// accept tells everybody that the twin is ready, and clears away what it stands in for.
+func (t *Twins) accept(ctx context.Context, v *visit) error {
 	for _, listener := range t.Listeners {
 		listener.TwinReady(v.home, v.want)
 	}
 	accepted := v1beta1.TwinStatus{RemoteNamespace: v.want, Phase: v1beta1.MappingAccepted}
 	if err := t.record(ctx, v, accepted); err != nil {
-		return reconcile.Result{}, err
+		return err
 	}
 	for _, stray := range t.straysOf(v.home) {
-		if stray != v.want {
-			if err := t.discard(ctx, v, stray); err != nil {
-				return reconcile.Result{}, err
-			}
+		if stray == v.want {
+			continue
+		}
+		if err := t.discard(ctx, v, stray); err != nil {
+			return err
 		}
 	}
-	return reconcile.Result{RequeueAfter: wait.Jitter(t.resync(), resyncJitter)}, nil
+	return nil
 }
 
 // homeThere says whether the home namespace is there to have a twin, and learns its incarnation.

@@ -41,7 +41,7 @@ func newAgent(t *testing.T, home []client.Object, away ...client.Object) *agent 
 
 func (a *agent) visit(t *testing.T, home string) (reconcile.Result, error) {
 	t.Helper()
-	return a.Twins.Reconcile(t.Context(), TwinKey{Home: home})
+	return a.Reconcile(t.Context(), TwinKey{Home: home})
 }
 
 func (a *agent) mustVisit(t *testing.T, home string) reconcile.Result {
@@ -168,7 +168,7 @@ func TestForeignNamespacesAreNeverTouched(t *testing.T) {
 			t.Run(name+", "+created, func(t *testing.T) {
 				a := newAgent(t, wantShop())
 				put := func() {
-					if err := a.away.WithWatch.Create(t.Context(), foreign.Obj()); err != nil {
+					if err := a.away.Create(t.Context(), foreign.Obj()); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -204,7 +204,7 @@ func TestForeignNamespacesAreNeverTouched(t *testing.T) {
 				if _, err := a.visit(t, "shop"); err == nil || len(a.home.writes) > 0 {
 					t.Errorf("error %v, writes %v", err, a.home.writes)
 				}
-				if err := a.away.WithWatch.Delete(t.Context(), there); err != nil {
+				if err := a.away.Delete(t.Context(), there); err != nil {
 					t.Fatal(err)
 				}
 				a.mustVisit(t, "shop")
@@ -262,7 +262,7 @@ func TestTheRoleBindingOfATwin(t *testing.T) {
 func TestATwinDeletedByHandIsRebuilt(t *testing.T) {
 	a := newAgent(t, wantShop())
 	a.mustVisit(t, "shop")
-	if err := a.away.WithWatch.Delete(t.Context(), twinOf("uid-1").Obj()); err != nil {
+	if err := a.away.Delete(t.Context(), twinOf("uid-1").Obj()); err != nil {
 		t.Fatal(err)
 	}
 	a.mustVisit(t, "shop")
@@ -278,7 +278,7 @@ func TestATwinBeingDeletedByOthersIsWaitedFor(t *testing.T) {
 	twin.Finalizers = []string{"example.com/hold"}
 	a := newAgent(t, wantShop(), twin)
 	a.mustVisit(t, "shop")
-	if err := a.away.WithWatch.Delete(t.Context(), twin); err != nil {
+	if err := a.away.Delete(t.Context(), twin); err != nil {
 		t.Fatal(err)
 	}
 	a.away.forget()

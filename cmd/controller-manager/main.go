@@ -70,7 +70,7 @@ until then /readyz says that they are missing.`,
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(*cobra.Command, []string) error {
 			if err := logsapi.ValidateAndApply(logging, nil); err != nil {
 				return err
 			}
