@@ -85,7 +85,6 @@ func TestWhatPodsNeedFollowsThem(t *testing.T) {
 	w.deleted(service)
 	w.deleted(&pod)
 	for _, c := range []client.Client{there, elsewhere} {
-		w.Eventually(setting(c)).Should(BeEmpty())
 		w.Eventually(func() error { return w.get(c, w.twin(), "settings", &corev1.ConfigMap{}) }).
 			Should(MatchError(notFound, "not found"))
 		w.Eventually(func() error { return w.get(c, w.twin(), "web", &corev1.Service{}) }).
