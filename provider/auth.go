@@ -113,8 +113,8 @@ func (a Auth) allows(r *http.Request, caller user.Info, node string) (bool, erro
 	return false, nil
 }
 
-// access says what a request does to a Node: the fine-grained subresource first, and where kubelets take it, proxy, which
-// stands for everything. What runs something is a creation, whatever the method: a WebSocket begins with GET.
+// access says what a request does to a Node: the fine-grained subresource first, and where kubelets take it, proxy,
+// which stands for everything. What runs something is a creation, whatever the method: a WebSocket begins with GET.
 func access(method, path string) (verb string, subresources []string) {
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch strings.ToLower(first) {

@@ -116,8 +116,8 @@ func (p *Pods) refuse(ctx context.Context, w *work, reason, message string) erro
 	return again{after: delay, backoff: true}
 }
 
-// isRefusal tells an answer to the request from a failure to answer: whoever throttles, does not know us or is not there
-// has not judged the pod.
+// isRefusal tells an answer to the request from a failure to answer: whoever throttles, does not know us or is not
+// there has not judged the pod.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {

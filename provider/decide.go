@@ -83,26 +83,32 @@ func decideWithRemote(f facts) action {
 }
 
 func decideWithoutRemote(f facts) action {
-	deleting, finished := f.home.DeletionTimestamp != nil, translate.Finished(f.home.Status.Phase)
-	settled := f.twin == twinReady || f.twin == twinGone
+	finished := translate.Finished(f.home.Status.Phase)
 	switch {
-	case finished && (!deleting || ptr.Deref(f.home.DeletionGracePeriodSeconds, 0) == 0):
-		return doWait // finished for good, or held by finalizers of others
-	case deleting && settled:
-		return doFinish
-	case deleting:
+	case f.home.DeletionTimestamp != nil:
+		if finished && ptr.Deref(f.home.DeletionGracePeriodSeconds, 0) == 0 {
+			return doWait // nothing but finalizers of others holds it
+		}
+		return onceSettled(f, doFinish)
+	case finished:
 		return doWait
-	case f.existed && f.twin == twinReady && f.unseen:
+	case f.existed && f.unseen && f.twin == twinReady:
 		return doConfirm
-	case f.existed && settled:
-		return doLose
 	case f.existed:
-		return doWait
+		return onceSettled(f, doLose)
 	case f.twin == twinReady:
 		return doCreate
 	default:
 		return doHold
 	}
+}
+
+// onceSettled returns the given action unless it is not known yet what is in the twin, or whether there is one.
+func onceSettled(f facts, do action) action {
+	if f.twin == twinReady || f.twin == twinGone {
+		return do
+	}
+	return doWait
 }
 
 // removal returns the given action unless the remote pod is already being deleted, at least as fast as grace asks.

@@ -31,47 +31,89 @@ func TestDecide(t *testing.T) {
 	}{
 		"nothing anywhere": {facts{twin: twinReady}, doForget},
 
-		"new pod, twin ready":                  {facts{home: pending, twin: twinReady}, doCreate},
-		"new pod, twin not mentioned yet":      {facts{home: pending, twin: twinUnknown}, doHold},
-		"new pod, twin not read yet":           {facts{home: pending, twin: twinSyncing}, doHold},
-		"new pod, twin leaving":                {facts{home: pending, twin: twinLeaving}, doHold},
-		"new pod, no twin":                     {facts{home: pending, twin: twinGone}, doHold},
-		"pod created a moment ago":             {facts{home: pending, twin: twinReady, existed: true, unseen: true}, doConfirm},
-		"pod created, then twin is leaving":    {facts{home: pending, twin: twinLeaving, existed: true, unseen: true}, doWait},
-		"remote pod went":                      {facts{home: running, twin: twinReady, existed: true}, doLose},
-		"remote pod not read yet":              {facts{home: running, twin: twinSyncing, existed: true}, doWait},
-		"remote pod, after a restart":          {facts{home: running, twin: twinUnknown, existed: true}, doWait},
-		"remote pod went with a leaving twin":  {facts{home: running, twin: twinLeaving, existed: true}, doWait},
-		"remote pod went with its twin":        {facts{home: running, twin: twinGone, existed: true}, doLose},
-		"finished pod whose remote pod went":   {facts{home: done, twin: twinReady, existed: true}, doWait},
-		"finished pod whose twin went":         {facts{home: done, twin: twinGone, existed: true}, doWait},
-		"both run":                             {facts{home: running, away: running, owner: "1", twin: twinReady, existed: true}, doMirror},
-		"both run, twin leaving":               {facts{home: running, away: running, owner: "1", twin: twinLeaving, existed: true}, doMirror},
-		"remote pod deleted by others":         {facts{home: running, away: deletingIn(running, 30), owner: "1", twin: twinReady}, doMirror},
-		"remote pod finished":                  {facts{home: running, away: done, owner: "1", twin: twinReady}, doMirror},
-		"both finished":                        {facts{home: done, away: done, owner: "1", twin: twinReady}, doWait},
-		"home failed, remote one runs on":      {facts{home: done, away: running, owner: "1", twin: twinReady}, doStop},
-		"the same, and it is stopping":         {facts{home: done, away: deletingIn(running, 30), owner: "1", twin: twinReady}, doWait},
-		"home deleted":                         {facts{home: deletingIn(running, 30), away: running, owner: "1", twin: twinReady}, doRemove},
-		"home deleted, remote one is ending":   {facts{home: deletingIn(running, 30), away: deletingIn(running, 30), owner: "1", twin: twinReady}, doMirror},
-		"home deleted again, faster":           {facts{home: deletingIn(running, 1), away: deletingIn(running, 30), owner: "1", twin: twinReady}, doRemove},
-		"home deleted slower than others did":  {facts{home: deletingIn(running, 60), away: deletingIn(running, 30), owner: "1", twin: twinReady}, doMirror},
-		"home deleted, twin leaving":           {facts{home: deletingIn(running, 30), away: running, owner: "1", twin: twinLeaving}, doWait},
-		"finished home deleted":                {facts{home: deletingIn(done, 30), away: done, owner: "1", twin: twinReady}, doRemove},
-		"home deleted, remote one gone":        {facts{home: deletingIn(running, 30), twin: twinReady, existed: true}, doFinish},
-		"home deleted before it was created":   {facts{home: deletingIn(pending, 30), twin: twinReady}, doFinish},
-		"home deleted, twin gone":              {facts{home: deletingIn(running, 30), twin: twinGone, existed: true}, doFinish},
-		"home deleted, twin not read yet":      {facts{home: deletingIn(running, 30), twin: twinSyncing, existed: true}, doWait},
+		"new pod, twin ready":             {facts{home: pending, twin: twinReady}, doCreate},
+		"new pod, twin not mentioned yet": {facts{home: pending, twin: twinUnknown}, doHold},
+		"new pod, twin not read yet":      {facts{home: pending, twin: twinSyncing}, doHold},
+		"new pod, twin leaving":           {facts{home: pending, twin: twinLeaving}, doHold},
+		"new pod, no twin":                {facts{home: pending, twin: twinGone}, doHold},
+		"pod created a moment ago": {
+			facts{home: pending, twin: twinReady, existed: true, unseen: true}, doConfirm,
+		},
+		"pod created, then twin is leaving": {
+			facts{home: pending, twin: twinLeaving, existed: true, unseen: true}, doWait,
+		},
+		"remote pod went":                     {facts{home: running, twin: twinReady, existed: true}, doLose},
+		"remote pod not read yet":             {facts{home: running, twin: twinSyncing, existed: true}, doWait},
+		"remote pod, after a restart":         {facts{home: running, twin: twinUnknown, existed: true}, doWait},
+		"remote pod went with a leaving twin": {facts{home: running, twin: twinLeaving, existed: true}, doWait},
+		"remote pod went with its twin":       {facts{home: running, twin: twinGone, existed: true}, doLose},
+		"finished pod whose remote pod went":  {facts{home: done, twin: twinReady, existed: true}, doWait},
+		"finished pod whose twin went":        {facts{home: done, twin: twinGone, existed: true}, doWait},
+		"both run": {
+			facts{home: running, away: running, owner: "1", twin: twinReady, existed: true}, doMirror,
+		},
+		"both run, twin leaving": {
+			facts{home: running, away: running, owner: "1", twin: twinLeaving, existed: true}, doMirror,
+		},
+		"remote pod deleted by others": {
+			facts{home: running, away: deletingIn(running, 30), owner: "1", twin: twinReady}, doMirror,
+		},
+		"remote pod finished": {
+			facts{home: running, away: done, owner: "1", twin: twinReady}, doMirror,
+		},
+		"both finished":                   {facts{home: done, away: done, owner: "1", twin: twinReady}, doWait},
+		"home failed, remote one runs on": {facts{home: done, away: running, owner: "1", twin: twinReady}, doStop},
+		"the same, and it is stopping": {
+			facts{home: done, away: deletingIn(running, 30), owner: "1", twin: twinReady}, doWait,
+		},
+		"home deleted": {
+			facts{home: deletingIn(running, 30), away: running, owner: "1", twin: twinReady}, doRemove,
+		},
+		"home deleted, remote one is ending": {
+			facts{home: deletingIn(running, 30), away: deletingIn(running, 30), owner: "1", twin: twinReady}, doMirror,
+		},
+		"home deleted again, faster": {
+			facts{home: deletingIn(running, 1), away: deletingIn(running, 30), owner: "1", twin: twinReady}, doRemove,
+		},
+		"home deleted slower than others did": {
+			facts{home: deletingIn(running, 60), away: deletingIn(running, 30), owner: "1", twin: twinReady}, doMirror,
+		},
+		"home deleted, twin leaving": {
+			facts{home: deletingIn(running, 30), away: running, owner: "1", twin: twinLeaving}, doWait,
+		},
+		"finished home deleted": {
+			facts{home: deletingIn(done, 30), away: done, owner: "1", twin: twinReady}, doRemove,
+		},
+		"home deleted, remote one gone": {
+			facts{home: deletingIn(running, 30), twin: twinReady, existed: true}, doFinish,
+		},
+		"home deleted before it was created": {facts{home: deletingIn(pending, 30), twin: twinReady}, doFinish},
+		"home deleted, twin gone": {
+			facts{home: deletingIn(running, 30), twin: twinGone, existed: true}, doFinish,
+		},
+		"home deleted, twin not read yet": {
+			facts{home: deletingIn(running, 30), twin: twinSyncing, existed: true}, doWait,
+		},
 		"home deleted, twin not mentioned yet": {facts{home: deletingIn(pending, 30), twin: twinUnknown}, doWait},
-		"ended home, all but the object":       {facts{home: deletingIn(done, 30), twin: twinReady, existed: true}, doFinish},
-		"ended home, held by a finalizer":      {facts{home: deletingIn(done, 0), twin: twinReady, existed: true}, doWait},
-		"forced, held by a finalizer":          {facts{home: deletingIn(running, 0), twin: twinReady, existed: true}, doFinish},
+		"ended home, all but the object": {
+			facts{home: deletingIn(done, 30), twin: twinReady, existed: true}, doFinish,
+		},
+		"ended home, held by a finalizer": {
+			facts{home: deletingIn(done, 0), twin: twinReady, existed: true}, doWait,
+		},
+		"forced, held by a finalizer": {
+			facts{home: deletingIn(running, 0), twin: twinReady, existed: true}, doFinish,
+		},
 
-		"home gone":                     {facts{away: running, owner: "1", twin: twinReady}, doOrphan},
-		"home gone, twin leaving":       {facts{away: running, owner: "1", twin: twinLeaving}, doWait},
-		"predecessor in the way":        {facts{home: pending, away: running, owner: "0", twin: twinReady}, doReplace},
-		"predecessor ending":            {facts{home: pending, away: deletingIn(running, 30), owner: "0", twin: twinReady}, doWait},
-		"predecessor, and home deleted": {facts{home: deletingIn(pending, 30), away: running, owner: "0", twin: twinReady}, doReplace},
+		"home gone":               {facts{away: running, owner: "1", twin: twinReady}, doOrphan},
+		"home gone, twin leaving": {facts{away: running, owner: "1", twin: twinLeaving}, doWait},
+		"predecessor in the way":  {facts{home: pending, away: running, owner: "0", twin: twinReady}, doReplace},
+		"predecessor ending": {
+			facts{home: pending, away: deletingIn(running, 30), owner: "0", twin: twinReady}, doWait,
+		},
+		"predecessor, and home deleted": {
+			facts{home: deletingIn(pending, 30), away: running, owner: "0", twin: twinReady}, doReplace,
+		},
 		"predecessor of a finished pod": {facts{home: done, away: running, owner: "0", twin: twinReady}, doReplace},
 		"predecessor, twin leaving":     {facts{home: pending, away: running, owner: "0", twin: twinLeaving}, doWait},
 	} {
@@ -86,7 +128,8 @@ func TestDecide(t *testing.T) {
 // Every combination of facts there is, against what must never happen.
 func TestDecideNever(t *testing.T) {
 	var pods []*corev1.Pod
-	for _, phase := range []corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed} {
+	for _, phase := range []corev1.PodPhase{corev1.PodPending, corev1.PodRunning, corev1.PodSucceeded,
+		corev1.PodFailed} {
 		pod := build.Pod("web").UID("1").Phase(phase).Obj()
 		pods = append(pods, pod, deletingIn(pod, 30), deletingIn(pod, 0))
 	}

@@ -36,8 +36,8 @@ func (p *Pods) Synced(node string) bool {
 	return n != nil && n.watch.hasSynced()
 }
 
-// OnChange makes f be called with each home pod on our Nodes that is added, changed (its new state) or deleted (its last
-// one). f must not block. Call it before Start.
+// OnChange makes f be called with each home pod on our Nodes that is added, changed (its new state) or deleted (its
+// last one). f must not block. Call it before Start.
 func (p *Pods) OnChange(f func(pod *corev1.Pod)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -30,7 +30,8 @@ import (
 func TestNothingIsLeftRunning(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	p := NewPods(PodsOptions{
-		Home: fake.NewClientset(build.Pod("web").Namespace("shop").UID("1").Node("vn-1").Obj()), Away: fake.NewClientset(),
+		Home:   fake.NewClientset(build.Pod("web").Namespace("shop").UID("1").Node("vn-1").Obj()),
+		Away:   fake.NewClientset(),
 		Origin: "home", Destination: "provider-1", Recorder: events.NewFakeRecorder(100),
 	})
 	p.TwinReady("early", "early-home")
@@ -59,7 +60,8 @@ func TestNothingIsLeftRunning(t *testing.T) {
 
 func TestIsRefusal(t *testing.T) {
 	status := func(code int, causes ...metav1.StatusCause) error {
-		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: int32(code), Details: &metav1.StatusDetails{Causes: causes}}}
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: int32(code),
+			Details: &metav1.StatusDetails{Causes: causes}}}
 	}
 	for name, tc := range map[string]struct {
 		err  error
@@ -70,7 +72,9 @@ func TestIsRefusal(t *testing.T) {
 		"too large for etcd":       {status(http.StatusInternalServerError), true},
 		"too large for the server": {status(http.StatusRequestEntityTooLarge), true},
 		"wrapped":                  {fmt.Errorf("create: %w", status(http.StatusForbidden)), true},
-		"the namespace is going":   {status(http.StatusForbidden, metav1.StatusCause{Type: corev1.NamespaceTerminatingCause}), false},
+		"the namespace is going": {
+			status(http.StatusForbidden, metav1.StatusCause{Type: corev1.NamespaceTerminatingCause}), false,
+		},
 		"throttled":                {status(http.StatusTooManyRequests), false},
 		"the token has expired":    {status(http.StatusUnauthorized), false},
 		"the server is starting":   {status(http.StatusServiceUnavailable), false},
@@ -92,11 +96,15 @@ func TestRetryHonoursTheServer(t *testing.T) {
 		wantAtMost time.Duration
 		wantAfter  time.Duration
 	}{
-		"own delay":                  {errors.New("cut"), time.Second, 0},
-		"the server's delay":         {apierrors.NewTooManyRequests("busy", 7), 8 * time.Second, 6 * time.Second},
-		"within reason":              {apierrors.NewTooManyRequests("busy", 1<<30), maxRetryAfter + time.Second, maxRetryAfter - time.Second},
-		"a refusal that was told":    {errBackoff, time.Second, 0},
-		"a shorter one than our own": {apierrors.NewServerTimeout(schema.GroupResource{Resource: "pods"}, "create", 0), time.Second, 0},
+		"own delay":          {errors.New("cut"), time.Second, 0},
+		"the server's delay": {apierrors.NewTooManyRequests("busy", 7), 8 * time.Second, 6 * time.Second},
+		"within reason": {
+			apierrors.NewTooManyRequests("busy", 1<<30), maxRetryAfter + time.Second, maxRetryAfter - time.Second,
+		},
+		"a refusal that was told": {errBackoff, time.Second, 0},
+		"a shorter one than our own": {
+			apierrors.NewServerTimeout(schema.GroupResource{Resource: "pods"}, "create", 0), time.Second, 0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
@@ -141,7 +149,8 @@ func TestMapped(t *testing.T) {
 	if err := v1beta1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	m := build.Map("provider-1").Want("wanted", "wanted-home").Has("there", "there-home", v1beta1.MappingTerminating).Obj()
+	m := build.Map("provider-1").Want("wanted", "wanted-home").Has("there", "there-home",
+		v1beta1.MappingTerminating).Obj()
 	with := Mapped(crfake.NewClientBuilder().WithScheme(scheme).WithObjects(m).Build(), "provider-1")
 	without := Mapped(crfake.NewClientBuilder().WithScheme(scheme).Build(), "provider-1")
 	for name, tc := range map[string]struct {
@@ -185,8 +194,8 @@ func TestUnmentionedNamespace(t *testing.T) {
 			p.started = clock.Now()
 			clock.Step(tc.after)
 			w := &work{facts: facts{twin: twinUnknown}}
-			if err := p.settleTwin(t.Context(), w); !errors.Is(err, tc.err) || w.facts.twin != tc.want {
-				t.Errorf("want %s, got %s, %v", tc.want, w.facts.twin, err)
+			if err := p.settleTwin(t.Context(), w); !errors.Is(err, tc.err) || w.twin != tc.want {
+				t.Errorf("want %s, got %s, %v", tc.want, w.twin, err)
 			}
 		})
 	}

@@ -25,7 +25,8 @@ func withLogOptions(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/containerLogs/") {
 			opts := &corev1.PodLogOptions{}
-			if err := scheme.ParameterCodec.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion, opts); err != nil {
+			if err := scheme.ParameterCodec.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion,
+				opts); err != nil {
 				http.Error(w, "cannot read log options: "+err.Error(), http.StatusBadRequest)
 				return
 			}

@@ -154,7 +154,8 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 	w.existed = w.record.away != "" || translate.Existed(w.home)
 	w.unseen = w.record.away != "" && !w.record.seen
 	w.target = translate.Target{
-		Origin: p.opts.Origin, Destination: p.opts.Destination, Node: node.name, Namespace: w.space.away, Patch: node.patch,
+		Origin: p.opts.Origin, Destination: p.opts.Destination, Node: node.name, Namespace: w.space.away,
+		Patch: node.patch,
 	}
 	if w.twin == twinUnknown {
 		return w, p.settleTwin(ctx, w)
@@ -181,8 +182,8 @@ func (p *Pods) settleTwin(ctx context.Context, w *work) error {
 	return nil
 }
 
-// homePod returns the home pod of that name and its node; known is false while the watches cannot tell. While one Node's
-// watch still shows a pod that is gone and another one its successor, the younger counts.
+// homePod returns the home pod of that name and its node; known is false while the watches cannot tell. While one
+// Node's watch still shows a pod that is gone and another one its successor, the younger counts.
 func (p *Pods) homePod(k key) (pod *corev1.Pod, on node, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

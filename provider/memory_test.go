@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/twinspace/twinspace/e2e/build"
 )
@@ -89,7 +88,7 @@ func TestLatest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMemory()
 			if tc.written != nil {
-				m.with(k, types.UID(tc.written.UID), func(r *record) { r.written = tc.written })
+				m.with(k, tc.written.UID, func(r *record) { r.written = tc.written })
 			}
 			if got := m.latest(k, tc.cached).ResourceVersion; got != tc.want {
 				t.Errorf("want version %s, got %s", tc.want, got)

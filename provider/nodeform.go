@@ -27,9 +27,9 @@ type form struct {
 	cordoned            bool
 }
 
-// node is the Node as it is created: with the labels that make it ours for good, and with its taints, so that no pod slips
-// onto it before. The rest is applied, or it could not be taken back: what was created has another owner than what is
-// applied.
+// node is the Node as it is created: with the labels that make it ours for good, and with its taints, so that no pod
+// slips onto it before. The rest is applied, or it could not be taken back: what was created has another owner than
+// what is applied.
 func (f form) node() *corev1.Node {
 	labels := map[string]string{}
 	for _, key := range []string{v1beta1.LabelNodeType, v1beta1.LabelRemoteClusterID} {

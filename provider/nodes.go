@@ -79,8 +79,10 @@ func (n *Nodes) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1beta1.VirtualNode{}).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(toVirtualNode)).
 		WatchesRawSource(source.Channel(n.kicks, handler.EnqueueRequestsFromMapFunc(n.all))).
-		WithOptions(controller.Options{RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-			backoffBase, backoffMax)}).
+		WithOptions(controller.Options{
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				backoffBase, backoffMax),
+		}).
 		Complete(n)
 }
 

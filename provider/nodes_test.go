@@ -59,7 +59,8 @@ func TestNodesOnRealServers(t *testing.T) {
 		{"no Node is made when none is asked for", testNoNode},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.test(&site{shop: &shop{world: &world{T: t, home: s.home, away: s.away, planes: s.planes}, ns: s.ns, twin: s.twin},
+			tc.test(&site{shop: &shop{world: &world{T: t, home: s.home, away: s.away, planes: s.planes}, ns: s.ns,
+				twin: s.twin},
 				vns: s.vns, health: s.health})
 		})
 	}
@@ -70,10 +71,12 @@ func (s *site) worker(name, cpus string, ready bool) {
 	s.Helper()
 	node := must(s.T, s.away.CoreV1().Nodes().Create, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	node.Status = corev1.NodeStatus{
-		Capacity:    corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpus), corev1.ResourcePods: resource.MustParse("110")},
-		Allocatable: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpus), corev1.ResourcePods: resource.MustParse("100")},
-		Conditions:  []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionFalse}},
-		NodeInfo:    corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: "arm64"},
+		Capacity: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpus),
+			corev1.ResourcePods: resource.MustParse("110")},
+		Allocatable: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpus),
+			corev1.ResourcePods: resource.MustParse("100")},
+		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionFalse}},
+		NodeInfo:   corev1.NodeSystemInfo{OperatingSystem: "linux", Architecture: "arm64"},
 	}
 	if ready {
 		node.Status.Conditions[0].Status = corev1.ConditionTrue
@@ -99,7 +102,8 @@ func (s *site) start() {
 	})
 	nodes := &Nodes{
 		Client: mgr.GetClient(), Home: home, Provider: provider, Offers: NewOffers(away), Pods: pods, Health: s.health,
-		IPs: []string{"192.0.2.1"}, Port: 10250, Version: "v1.35.4-twinspace", Clock: clock.RealClock{}, Recorder: recorder,
+		IPs: []string{"192.0.2.1"}, Port: 10250, Version: "v1.35.4-twinspace", Clock: clock.RealClock{},
+		Recorder: recorder,
 	}
 	if err := errors.Join(mgr.Add(pods), nodes.SetupWithManager(mgr)); err != nil {
 		s.Fatal(err)
@@ -187,7 +191,8 @@ func testNodeTrue(s *site) {
 			s.Errorf("taint %v is missing: %v", want, n.Spec.Taints)
 		}
 	}
-	want := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("6"), corev1.ResourcePods: resource.MustParse("200")}
+	want := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("6"),
+		corev1.ResourcePods: resource.MustParse("200")}
 	if !equality.Semantic.DeepEqual(want, n.Status.Allocatable) {
 		s.Errorf("want the two ready nodes' sum %v, got %v", want, n.Status.Allocatable)
 	}
@@ -198,7 +203,10 @@ func testNodeTrue(s *site) {
 }
 
 func hasTaint(n *corev1.Node, want corev1.Taint) bool {
-	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.MatchTaint(&want) && t.Value == want.Value })
+	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool {
+		return t.MatchTaint(&want) &&
+			t.Value == want.Value
+	})
 }
 
 func (s *site) patchNode(name, patch string, subresources ...string) {
@@ -214,7 +222,8 @@ func testNodeDrift(s *site) {
 		`{"key":"node.kubernetes.io/not-ready","effect":"NoExecute"},{"key":"admins","effect":"NoSchedule"}]}}`)
 	s.patchNode("vn-true", `{"status":{"allocatable":{"cpu":"999"},"capacity":{"gpu":"1"}}}`, "status")
 	n := s.node("vn-true", func(n *corev1.Node) error {
-		if n.Labels[corev1.LabelArchStable] != "arm64" || !hasTaint(n, v1beta1.Taint()) || n.Status.Allocatable.Cpu().Value() != 6 {
+		if n.Labels[corev1.LabelArchStable] != "arm64" || !hasTaint(n, v1beta1.Taint()) ||
+			n.Status.Allocatable.Cpu().Value() != 6 {
 			return fmt.Errorf("labels %v, taints %v, %v", n.Labels, n.Spec.Taints, n.Status.Allocatable)
 		}
 		return nil
@@ -266,7 +275,8 @@ func testNodeQuota(s *site) {
 		}
 	})
 	s.node("vn-quota", func(n *corev1.Node) error {
-		want := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("3"), "example.com/gpu": resource.MustParse("2"),
+		want := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("3"),
+			"example.com/gpu":   resource.MustParse("2"),
 			corev1.ResourcePods: resource.MustParse("300")}
 		if !equality.Semantic.DeepEqual(want, n.Status.Allocatable) {
 			return fmt.Errorf("want %v, got %v", want, n.Status.Allocatable)
@@ -319,7 +329,8 @@ func testLease(s *site) {
 }
 
 func testNodeDrain(s *site) {
-	vn := s.virtualNode("vn-drain", func(vn *v1beta1.VirtualNode) { vn.Finalizers = []string{v1beta1.FinalizerVirtualNode} })
+	vn := s.virtualNode("vn-drain",
+		func(vn *v1beta1.VirtualNode) { vn.Finalizers = []string{v1beta1.FinalizerVirtualNode} })
 	s.node("vn-drain", readyIs(corev1.ConditionTrue, "KubeletReady"))
 	pod := must(s.T, s.home.CoreV1().Pods(s.ns).Create, build.Pod("last").Namespace(s.ns).Node("vn-drain").Obj())
 	s.run(s.remote(pod))

@@ -40,8 +40,8 @@ func (n *Nodes) apply(ctx context.Context, f form, node *corev1.Node) (*corev1.N
 	return node, nil
 }
 
-// applyTaints patches the list as a whole, as it is one: Kubernetes and users write to it too, so only what was read may
-// be replaced.
+// applyTaints patches the list as a whole, as it is one: Kubernetes and users write to it too, so only what was read
+// may be replaced.
 func (n *Nodes) applyTaints(ctx context.Context, f form, node *corev1.Node) (*corev1.Node, error) {
 	want := f.taints(node.Spec.Taints, node.Annotations[annotationTaints])
 	if equality.Semantic.DeepEqual(want, node.Spec.Taints) {

@@ -44,7 +44,8 @@ func TestOfferOf(t *testing.T) {
 			[]*corev1.Node{
 				worker("a", "arm64", nil),
 				worker("cordoned", "amd64", func(n *corev1.Node) { n.Spec.Unschedulable = true }),
-				worker("broken", "amd64", func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown }),
+				worker("broken", "amd64",
+					func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown }),
 				worker("silent", "amd64", func(n *corev1.Node) { n.Status.Conditions = nil }),
 				worker("leaving", "amd64", func(n *corev1.Node) { n.DeletionTimestamp = ptr.To(metav1.Now()) }),
 			},

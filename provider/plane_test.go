@@ -78,7 +78,8 @@ func (s *shop) namespace(on *kubernetes.Clientset, name string, labels map[strin
 	ns := build.Namespace(name).Obj()
 	ns.Labels = labels
 	must(s.T, on.CoreV1().Namespaces().Create, ns)
-	must(s.T, on.CoreV1().ServiceAccounts(name).Create, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}})
+	must(s.T, on.CoreV1().ServiceAccounts(name).Create,
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}})
 }
 
 func must[T any](t *testing.T, create func(context.Context, T, metav1.CreateOptions) (T, error), obj T) T {
@@ -246,7 +247,8 @@ func (s *shop) end(away *corev1.Pod) {
 
 func (s *shop) deleteHome(name string, grace *int64) {
 	s.Helper()
-	if err := s.home.CoreV1().Pods(s.ns).Delete(s.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: grace}); err != nil {
+	if err := s.home.CoreV1().Pods(s.ns).Delete(s.Context(), name,
+		metav1.DeleteOptions{GracePeriodSeconds: grace}); err != nil {
 		s.Fatal(err)
 	}
 }

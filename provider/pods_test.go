@@ -336,7 +336,8 @@ func testDeletedByProvider(s *shop) {
 	home, away := s.running("web")
 	s.end(away)
 	got := s.phase(home, corev1.PodFailed)
-	if c := condition(got, corev1.DisruptionTarget); c.Status != corev1.ConditionTrue || c.Reason != ReasonRemotePodDeleted {
+	if c := condition(got, corev1.DisruptionTarget); c.Status != corev1.ConditionTrue ||
+		c.Reason != ReasonRemotePodDeleted {
 		s.Errorf("the disruption is not told: %+v", c)
 	}
 	s.never("it runs again", func() error {
@@ -548,12 +549,14 @@ func (r *troubles) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func testTroubles(s *shop) {
 	t := &troubles{answer: func(attempt int32) *http.Response {
-		status := map[int32]int{1: http.StatusTooManyRequests, 2: http.StatusServiceUnavailable, 3: http.StatusUnauthorized,
+		status := map[int32]int{1: http.StatusTooManyRequests, 2: http.StatusServiceUnavailable,
+			3: http.StatusUnauthorized,
 			4: http.StatusInternalServerError, 5: http.StatusGatewayTimeout}[attempt]
 		if status == 0 {
 			return nil
 		}
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("trouble"))}
+		return &http.Response{StatusCode: status, Header: http.Header{},
+			Body: io.NopCloser(strings.NewReader("trouble"))}
 	}}
 	config := s.planes[1].Config()
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {

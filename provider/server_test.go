@@ -67,13 +67,17 @@ func TestNothingIsServedToStrangers(t *testing.T) {
 		allow func(authorizer.Attributes) (authorizer.Decision, error)
 		want  int
 	}{
-		"anonymous":               {"", nil, http.StatusUnauthorized},
-		"an unknown token":        {"Bearer bad", nil, http.StatusUnauthorized},
-		"nobody can tell":         {"Bearer broken", nil, http.StatusUnauthorized},
-		"known, and not allowed":  {"Bearer good", decision(authorizer.DecisionDeny, nil), http.StatusForbidden},
-		"known, and no opinion":   {"Bearer good", decision(authorizer.DecisionNoOpinion, nil), http.StatusForbidden},
-		"nobody can tell of what": {"Bearer good", decision(authorizer.DecisionNoOpinion, errors.New("no")), http.StatusInternalServerError},
-		"an error with an allow":  {"Bearer good", decision(authorizer.DecisionAllow, errors.New("no")), http.StatusInternalServerError},
+		"anonymous":              {"", nil, http.StatusUnauthorized},
+		"an unknown token":       {"Bearer bad", nil, http.StatusUnauthorized},
+		"nobody can tell":        {"Bearer broken", nil, http.StatusUnauthorized},
+		"known, and not allowed": {"Bearer good", decision(authorizer.DecisionDeny, nil), http.StatusForbidden},
+		"known, and no opinion":  {"Bearer good", decision(authorizer.DecisionNoOpinion, nil), http.StatusForbidden},
+		"nobody can tell of what": {
+			"Bearer good", decision(authorizer.DecisionNoOpinion, errors.New("no")), http.StatusInternalServerError,
+		},
+		"an error with an allow": {
+			"Bearer good", decision(authorizer.DecisionAllow, errors.New("no")), http.StatusInternalServerError,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			handler := (&Server{Pods: NewPods(PodsOptions{}), Auth: (&static{allow: tc.allow}).auth()}).Handler()
@@ -95,7 +99,8 @@ func decision(d authorizer.Decision, err error) func(authorizer.Attributes) (aut
 }
 
 func TestWhatIsNotThereSaysSo(t *testing.T) {
-	handler := (&Server{Pods: NewPods(PodsOptions{}), Auth: (&static{allow: decision(authorizer.DecisionAllow, nil)}).auth()}).Handler()
+	handler := (&Server{Pods: NewPods(PodsOptions{}), Auth: (&static{allow: decision(authorizer.DecisionAllow,
+		nil)}).auth()}).Handler()
 	for route, want := range map[string]int{
 		"/containerLogs/shop/web/app": http.StatusNotFound, "/exec/shop/web/app": http.StatusNotImplemented,
 		"/attach/shop/web/app": http.StatusNotImplemented, "/portForward/shop/web": http.StatusNotImplemented,
@@ -118,11 +123,21 @@ func TestAccess(t *testing.T) {
 		method, path string
 		want         []string
 	}{
-		"logs":                       {"GET", "/containerLogs/shop/web/app", []string{"get nodes/log", "get nodes/proxy"}},
-		"exec by POST":               {"POST", "/exec/shop/web/app", []string{"create nodes/exec", "create nodes/proxy"}},
-		"exec by WebSocket":          {"GET", "/exec/shop/web/app", []string{"create nodes/exec", "create nodes/proxy"}},
-		"attach by WebSocket":        {"GET", "/attach/shop/web/app", []string{"create nodes/attach", "create nodes/proxy"}},
-		"port-forward by WebSocket":  {"GET", "/portForward/shop/web", []string{"create nodes/portforward", "create nodes/proxy"}},
+		"logs": {
+			"GET", "/containerLogs/shop/web/app", []string{"get nodes/log", "get nodes/proxy"},
+		},
+		"exec by POST": {
+			"POST", "/exec/shop/web/app", []string{"create nodes/exec", "create nodes/proxy"},
+		},
+		"exec by WebSocket": {
+			"GET", "/exec/shop/web/app", []string{"create nodes/exec", "create nodes/proxy"},
+		},
+		"attach by WebSocket": {
+			"GET", "/attach/shop/web/app", []string{"create nodes/attach", "create nodes/proxy"},
+		},
+		"port-forward by WebSocket": {
+			"GET", "/portForward/shop/web", []string{"create nodes/portforward", "create nodes/proxy"},
+		},
 		"run":                        {"POST", "/run/shop/web/app", []string{"create nodes/run", "create nodes/proxy"}},
 		"pods":                       {"GET", "/pods", []string{"get nodes/pods", "get nodes/proxy"}},
 		"running pods":               {"GET", "/runningpods/", []string{"get nodes/pods", "get nodes/proxy"}},
@@ -204,7 +219,8 @@ func TestOnlyTLSIsSpoken(t *testing.T) {
 	address := serveTLS(t, &Server{Pods: NewPods(PodsOptions{}), Auth: (&static{}).auth()})
 	insecure := func(maximum uint16) *http.Client {
 		return &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: maximum}}} //nolint:gosec // that is the test
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10,
+				MaxVersion: maximum}}} //nolint:gosec // that is the test
 	}
 	if resp, err := insecure(tls.VersionTLS11).Get("https://" + address + "/pods"); err == nil {
 		t.Errorf("TLS 1.1 is spoken: %s", resp.Status)
@@ -232,7 +248,8 @@ func TestCertificateIsReadAgain(t *testing.T) {
 		}
 	}
 	write("first.example")
-	address := serveTLS(t, &Server{Pods: NewPods(PodsOptions{}), Auth: (&static{}).auth(), CertFile: cert, KeyFile: key})
+	address := serveTLS(t, &Server{Pods: NewPods(PodsOptions{}), Auth: (&static{}).auth(), CertFile: cert,
+		KeyFile: key})
 	serves := func(host string) bool {
 		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // read below
 		if err != nil {
@@ -253,7 +270,8 @@ func TestCertificateIsReadAgain(t *testing.T) {
 		case <-time.After(poll):
 		}
 	}
-	missing := &Server{Pods: NewPods(PodsOptions{}), Auth: (&static{}).auth(), CertFile: filepath.Join(dir, "none"), KeyFile: key}
+	missing := &Server{Pods: NewPods(PodsOptions{}), Auth: (&static{}).auth(), CertFile: filepath.Join(dir, "none"),
+		KeyFile: key}
 	if err := missing.Start(t.Context()); err == nil {
 		t.Error("a missing certificate is not told")
 	}
@@ -268,8 +286,10 @@ func TestDelegatedAuth(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := func(account string) string {
-		must(t, s.home.CoreV1().ServiceAccounts(s.ns).Create, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}})
-		out, err := s.home.CoreV1().ServiceAccounts(s.ns).CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+		must(t, s.home.CoreV1().ServiceAccounts(s.ns).Create,
+			&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: account}})
+		out, err := s.home.CoreV1().ServiceAccounts(s.ns).CreateToken(t.Context(), account,
+			&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,7 +298,8 @@ func TestDelegatedAuth(t *testing.T) {
 	allowed, stranger := token("reader"), token("stranger")
 	must(t, s.home.RbacV1().ClusterRoles().Create, &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "reader"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"nodes/log"}, Verbs: []string{"get"}}},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"nodes/log"},
+			Verbs: []string{"get"}}},
 	})
 	must(t, s.home.RbacV1().ClusterRoleBindings().Create, &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "reader"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "reader"},

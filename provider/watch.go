@@ -31,7 +31,9 @@ type watchOptions struct {
 }
 
 // startWatch begins watching pods; running counts the goroutines until they end.
-func startWatch(ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions) (*watch, error) {
+func startWatch(
+	ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions,
+) (*watch, error) {
 	informer := coreinformers.NewFilteredPodInformer(client, o.namespace, 0, byNamespace(), o.tweak)
 	if err := informer.SetTransform(o.transform); err != nil {
 		return nil, err

@@ -40,7 +40,8 @@ func (v View) conditions(out *corev1.PodStatus, home, away *corev1.Pod) {
 		if src == nil || !known(src.Status) {
 			// A disruption that home announced stays announced.
 			if t != corev1.DisruptionTarget {
-				out.Conditions = slices.DeleteFunc(out.Conditions, func(c corev1.PodCondition) bool { return c.Type == t })
+				out.Conditions = slices.DeleteFunc(out.Conditions,
+					func(c corev1.PodCondition) bool { return c.Type == t })
 			}
 			continue
 		}

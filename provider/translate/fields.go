@@ -25,9 +25,13 @@ type Field struct {
 // field that is missing here.
 func PodSpecFields() map[string]Field {
 	return map[string]Field{
-		"Containers":                    {Translated, "without mounts of home's ServiceAccount token; no host ports that hostNetwork set"},
-		"InitContainers":                {Translated, "as Containers"},
-		"EphemeralContainers":           {Dropped, "the API takes them only through their subresource, once the pod exists"},
+		"Containers": {
+			Translated, "without mounts of home's ServiceAccount token; no host ports that hostNetwork set",
+		},
+		"InitContainers": {Translated, "as Containers"},
+		"EphemeralContainers": {
+			Dropped, "the API takes them only through their subresource, once the pod exists",
+		},
 		"Volumes":                       {Translated, "without tokens and certificates, which would be the provider's"},
 		"RestartPolicy":                 {Carried, ""},
 		"TerminationGracePeriodSeconds": {Carried, ""},
@@ -64,10 +68,10 @@ func PodSpecFields() map[string]Field {
 		"TopologySpreadConstraints": {Translated,
 			"a wish (ScheduleAnyway): the provider's nodes need not have the topology"},
 		"Tolerations": {Translated,
-			"without that of the virtual node's taint, keyless ones and home's default ones; plus the VirtualNode's patch"},
+			"without that of our taint, keyless ones and home's default ones; plus the VirtualNode's patch"},
 
 		"RuntimeClassName": {Translated,
-			"the annotation wins over the pod's own class, which wins over the VirtualNode's patch; liqo is never sent"},
+			"annotation before the pod's own class before the VirtualNode's patch; liqo is never sent"},
 		"Overhead": {Dropped, "set by the provider's RuntimeClass, and refused if it differs"},
 
 		"ServiceAccountName":           {Dropped, "an identity of home"},
@@ -80,8 +84,10 @@ func PodSpecFields() map[string]Field {
 // PodStatusFields says for every field of a PodStatus how it comes back home.
 func PodStatusFields() map[string]Field {
 	return map[string]Field{
-		"Phase":                      {Translated, "only known phases, and only forward"},
-		"Conditions":                 {Translated, "those of a kubelet; Ready weighs the readiness gates; others are home's"},
+		"Phase": {Translated, "only known phases, and only forward"},
+		"Conditions": {
+			Translated, "those of a kubelet; Ready weighs the readiness gates; others are home's",
+		},
 		"Message":                    {Translated, "bounded"},
 		"Reason":                     {Translated, "bounded; the remote scheduler's while no node takes the pod"},
 		"PodIP":                      {Translated, "the first of PodIPs"},

@@ -26,7 +26,8 @@ func TestPodCarriesOurMarks(t *testing.T) {
 	want := pod(nil)
 	want.Namespace, want.UID, want.Generation = "shop-home", "", 0
 	want.Labels = map[string]string{
-		"app": "web", v1beta1.LabelOrigin: "home", v1beta1.LabelDestination: "provider-1", v1beta1.LabelNodeName: "vn-1",
+		"app": "web", v1beta1.LabelOrigin: "home", v1beta1.LabelDestination: "provider-1",
+		v1beta1.LabelNodeName: "vn-1",
 	}
 	want.Annotations = map[string]string{"note": "n", v1beta1.AnnotationHomeUID: "uid-1"}
 	want.Spec.AutomountServiceAccountToken = ptr.To(false)
@@ -47,21 +48,28 @@ func TestTolerations(t *testing.T) {
 	for name, tc := range map[string]struct {
 		home, patch, want []corev1.Toleration
 	}{
-		"the taint's own stays at home":       {home: []corev1.Toleration{v1beta1.Toleration(), own}, want: []corev1.Toleration{own}},
+		"the taint's own stays at home": {
+			home: []corev1.Toleration{v1beta1.Toleration(), own}, want: []corev1.Toleration{own},
+		},
 		"one that tolerates everything stays": {home: []corev1.Toleration{{Operator: exists}}},
 		"also with an effect":                 {home: []corev1.Toleration{{Operator: exists, Effect: noExecute}}},
 		"home's default ones stay": {home: []corev1.Toleration{
 			{Key: corev1.TaintNodeNotReady, Operator: exists, Effect: noExecute, TolerationSeconds: ptr.To[int64](300)},
-			{Key: corev1.TaintNodeUnreachable, Operator: exists, Effect: noExecute, TolerationSeconds: ptr.To[int64](300)},
+			{Key: corev1.TaintNodeUnreachable, Operator: exists, Effect: noExecute,
+				TolerationSeconds: ptr.To[int64](300)},
 		}},
 		"another number of seconds is the user's": {
 			home: []corev1.Toleration{
-				{Key: corev1.TaintNodeNotReady, Operator: exists, Effect: noExecute, TolerationSeconds: ptr.To[int64](5)}},
+				{Key: corev1.TaintNodeNotReady, Operator: exists, Effect: noExecute,
+					TolerationSeconds: ptr.To[int64](5)}},
 			want: []corev1.Toleration{
-				{Key: corev1.TaintNodeNotReady, Operator: exists, Effect: noExecute, TolerationSeconds: ptr.To[int64](5)}},
+				{Key: corev1.TaintNodeNotReady, Operator: exists, Effect: noExecute,
+					TolerationSeconds: ptr.To[int64](5)}},
 		},
-		"the patch adds":               {patch: []corev1.Toleration{own}, want: []corev1.Toleration{own}},
-		"the patch adds nothing twice": {home: []corev1.Toleration{own}, patch: []corev1.Toleration{own}, want: []corev1.Toleration{own}},
+		"the patch adds": {patch: []corev1.Toleration{own}, want: []corev1.Toleration{own}},
+		"the patch adds nothing twice": {
+			home: []corev1.Toleration{own}, patch: []corev1.Toleration{own}, want: []corev1.Toleration{own},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := pod(func(p *corev1.Pod) { p.Spec.Tolerations = tc.home })
@@ -178,7 +186,9 @@ func TestSchedulingIsThePatchs(t *testing.T) {
 			MatchLabelKeys: []string{"pod-template-hash"},
 		}}
 	})
-	affinity := &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{{Weight: 1}}}
+	affinity := &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.PreferredSchedulingTerm{
+		{Weight: 1},
+	}}
 	away := target(&v1beta1.OffloadingPatch{
 		NodeSelector: map[string]string{"tenant": "home"}, Affinity: &v1beta1.Affinity{NodeAffinity: affinity},
 	}).Pod(home)
@@ -217,14 +227,15 @@ func TestHostPorts(t *testing.T) {
 func FuzzPod(f *testing.F) {
 	f.Add([]byte(`{"spec":{"hostNetwork":true,"serviceAccountName":"a","tolerations":[{"operator":"Exists"}],` +
 		`"containers":[{"name":"c","securityContext":{"privileged":true},"ports":[{"hostPort":1}]}]}}`))
-	f.Add([]byte(`{"metadata":{"labels":{"offloading.liqo.io/origin":"x"}},"spec":{"volumes":[{"name":"v","projected":` +
-		`{"sources":[{"serviceAccountToken":{"path":"t"}}]}},{"name":"h","hostPath":{"path":"/"}}]}}`))
+	f.Add([]byte(`{"metadata":{"labels":{"offloading.liqo.io/origin":"x"}},"spec":{"volumes":[{"name":"v",` +
+		`"projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}},{"name":"h","hostPath":{"path":"/"}}]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var home corev1.Pod
 		if json.Unmarshal(data, &home) != nil {
 			t.Skip()
 		}
-		to := target(&v1beta1.OffloadingPatch{Tolerations: []corev1.Toleration{{Key: "k", Operator: corev1.TolerationOpExists}}})
+		to := target(&v1beta1.OffloadingPatch{Tolerations: []corev1.Toleration{{Key: "k",
+			Operator: corev1.TolerationOpExists}}})
 		away := to.Pod(&home)
 		if again := to.Pod(away); !equality.Semantic.DeepEqual(away.Spec, again.Spec) {
 			t.Errorf("not idempotent:\n%s", cmp.Diff(away.Spec, again.Spec))
@@ -234,12 +245,14 @@ func FuzzPod(f *testing.F) {
 			s.Priority != nil || s.PriorityClassName != "" || *s.AutomountServiceAccountToken {
 			t.Error("wider than it may be")
 		}
-		if !equality.Semantic.DeepEqual(s.SecurityContext, home.Spec.SecurityContext) || len(s.Volumes) > len(home.Spec.Volumes) {
+		if !equality.Semantic.DeepEqual(s.SecurityContext, home.Spec.SecurityContext) ||
+			len(s.Volumes) > len(home.Spec.Volumes) {
 			t.Error("the security context or the volumes are not the home pod's")
 		}
 		for i, c := range s.Containers {
 			had := home.Spec.Containers[i]
-			if !equality.Semantic.DeepEqual(c.SecurityContext, had.SecurityContext) || len(c.VolumeMounts) > len(had.VolumeMounts) {
+			if !equality.Semantic.DeepEqual(c.SecurityContext, had.SecurityContext) ||
+				len(c.VolumeMounts) > len(had.VolumeMounts) {
 				t.Errorf("container %s is wider than home's", c.Name)
 			}
 		}

@@ -102,6 +102,7 @@ func disrupted(home, away *corev1.Pod) bool {
 // Finished tells whether a phase is a last one.
 func Finished(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
 
+//nolint:staticcheck // SA1019: deprecated, and still in the type
 func resize(r corev1.PodResizeStatus) corev1.PodResizeStatus {
 	switch r {
 	case corev1.PodResizeStatusDeferred, corev1.PodResizeStatusInfeasible, "InProgress", "Proposed":
@@ -133,16 +134,20 @@ func podIPs(src *corev1.PodStatus) []corev1.PodIP {
 		candidates = []corev1.PodIP{{IP: src.PodIP}}
 	}
 	var out []corev1.PodIP
-	var v4, v6 bool
+	seen := map[int]bool{} // by bits of the family
 	for _, c := range candidates {
 		ip, err := netip.ParseAddr(c.IP)
-		if err != nil || ip.Zone() != "" || ip.Is4In6() || !ip.IsGlobalUnicast() || ip.Is4() && v4 || ip.Is6() && v6 {
+		if err != nil || !acceptable(ip) || seen[ip.BitLen()] {
 			continue
 		}
-		v4, v6 = v4 || ip.Is4(), v6 || ip.Is6()
+		seen[ip.BitLen()] = true
 		out = append(out, corev1.PodIP{IP: c.IP})
 	}
 	return out
+}
+
+func acceptable(ip netip.Addr) bool {
+	return ip.Zone() == "" && !ip.Is4In6() && ip.IsGlobalUnicast()
 }
 
 // cut shortens to at most limit bytes, and to valid UTF-8, which is all that the API server can store.
@@ -229,7 +234,8 @@ func (v View) end(c *corev1.ContainerStatus) {
 		return
 	}
 	gone := &corev1.ContainerStateTerminated{
-		ExitCode: 137, Reason: "ContainerStatusUnknown", Message: "the container is gone, and how it ended is not known",
+		ExitCode: 137, Reason: "ContainerStatusUnknown",
+		Message:     "the container is gone, and how it ended is not known",
 		ContainerID: c.ContainerID,
 	}
 	if c.State.Running != nil {

@@ -48,11 +48,16 @@ func TestPhase(t *testing.T) {
 		"an unknown phase says nothing":   {home: "Running", away: "Banana", want: "Running"},
 		"nor does Unknown":                {home: "Running", away: "Unknown", want: "Running"},
 		"nor does none":                   {home: "", away: "", want: "Pending"},
-		"taken away, politely":            {home: "Running", away: "Succeeded", overThere: ended(now.Add(time.Second)), want: "Failed"},
-		"taken away, nothing known":       {home: "Running", away: "Succeeded", overThere: deleted, want: "Failed"},
-		"done before it was taken away":   {home: "Running", away: "Succeeded", overThere: ended(now.Add(-time.Second)), want: "Succeeded"},
+		"taken away, politely": {
+			home: "Running", away: "Succeeded", overThere: ended(now.Add(time.Second)), want: "Failed",
+		},
+		"taken away, nothing known": {home: "Running", away: "Succeeded", overThere: deleted, want: "Failed"},
+		"done before it was taken away": {
+			home: "Running", away: "Succeeded", overThere: ended(now.Add(-time.Second)), want: "Succeeded",
+		},
 		"deleted by home, ends well": {
-			home: "Running", away: "Succeeded", atHome: deleted, overThere: ended(now.Add(time.Second)), want: "Succeeded",
+			home: "Running", away: "Succeeded", atHome: deleted, overThere: ended(now.Add(time.Second)),
+			want: "Succeeded",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +92,8 @@ func TestStatusOfARunningPod(t *testing.T) {
 			PodIP: "10.1.0.4", PodIPs: []corev1.PodIP{{IP: "10.1.0.4"}, {IP: "fd00::4"}}, ObservedGeneration: 1,
 			Conditions: []corev1.PodCondition{
 				{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now},
-				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: before, ObservedGeneration: 1},
+				{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: before,
+					ObservedGeneration: 1},
 				{Type: "example.com/gate", Status: corev1.ConditionFalse, LastTransitionTime: now},
 			},
 			ContainerStatuses: []corev1.ContainerStatus{
@@ -189,11 +195,15 @@ func TestPodIPs(t *testing.T) {
 		from []string
 		want []string
 	}{
-		"both families":       {[]string{"10.0.0.1", "fd00::1"}, []string{"10.0.0.1", "fd00::1"}},
-		"one of each":         {[]string{"10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"}, []string{"10.0.0.1", "fd00::1"}},
+		"both families": {[]string{"10.0.0.1", "fd00::1"}, []string{"10.0.0.1", "fd00::1"}},
+		"one of each": {
+			[]string{"10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"}, []string{"10.0.0.1", "fd00::1"},
+		},
 		"home's own loopback": {[]string{"127.0.0.1", "::1"}, nil},
 		"metadata service":    {[]string{"169.254.169.254", "fe80::1", "fe80::1%eth0"}, nil},
-		"not addresses":       {[]string{"", "999.1.1.1", "10.0.0.0/8", "::ffff:10.0.0.1", "0.0.0.0", "224.0.0.1"}, nil},
+		"not addresses": {
+			[]string{"", "999.1.1.1", "10.0.0.0/8", "::ffff:10.0.0.1", "0.0.0.0", "224.0.0.1"}, nil,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			away := pod(nil)
@@ -222,11 +232,26 @@ func TestContainersOnlyMoveForward(t *testing.T) {
 		had, next corev1.ContainerStatus
 		wantHad   bool
 	}{
-		"restarted":                    {policy: "Always", had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: running, RestartCount: 1}},
-		"an old word":                  {policy: "Always", had: corev1.ContainerStatus{RestartCount: 2}, next: corev1.ContainerStatus{RestartCount: 1}, wantHad: true},
-		"never again":                  {policy: "Never", had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: running}, wantHad: true},
-		"a sidecar of a Job may":       {policy: "Never", own: always, had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: running}},
-		"an ended one may say it anew": {policy: "Never", had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: ended, Ready: true}},
+		"restarted": {
+			policy: "Always", had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: running,
+				RestartCount: 1},
+		},
+		"an old word": {
+			policy: "Always", had: corev1.ContainerStatus{RestartCount: 2},
+			next: corev1.ContainerStatus{RestartCount: 1}, wantHad: true,
+		},
+		"never again": {
+			policy: "Never", had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: running},
+			wantHad: true,
+		},
+		"a sidecar of a Job may": {
+			policy: "Never", own: always, had: corev1.ContainerStatus{State: ended},
+			next: corev1.ContainerStatus{State: running},
+		},
+		"an ended one may say it anew": {
+			policy: "Never", had: corev1.ContainerStatus{State: ended}, next: corev1.ContainerStatus{State: ended,
+				Ready: true},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.had.Name, tc.next.Name = "app", "app"
@@ -250,10 +275,12 @@ func TestContainersOnlyMoveForward(t *testing.T) {
 func TestLost(t *testing.T) {
 	home := pod(func(p *corev1.Pod) {
 		p.Status = corev1.PodStatus{
-			Phase:      corev1.PodRunning,
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: before}},
+			Phase: corev1.PodRunning,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue,
+				LastTransitionTime: before}},
 			ContainerStatuses: []corev1.ContainerStatus{{
-				Name: "app", Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: before}}}},
+				Name: "app", Ready: true,
+				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: before}}}},
 		}
 	})
 	got := view.Lost(home, nil, "RemotePodDeleted", "it went")
@@ -261,7 +288,8 @@ func TestLost(t *testing.T) {
 		Phase: corev1.PodFailed, Reason: "RemotePodDeleted", Message: "it went", ObservedGeneration: 3,
 		Conditions: []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "PodFailed", LastTransitionTime: now},
-			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "RemotePodDeleted", Message: "it went",
+			{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "RemotePodDeleted",
+				Message:            "it went",
 				LastTransitionTime: now, ObservedGeneration: 3},
 		},
 		ContainerStatuses: []corev1.ContainerStatus{{Name: "app", State: corev1.ContainerState{
@@ -278,7 +306,8 @@ func TestLost(t *testing.T) {
 		t.Errorf("it had succeeded before it went, and is now %s", got.Phase)
 	}
 	evicted := pod(func(p *corev1.Pod) { p.Status.Reason, p.Status.Message = "Evicted", "low on memory" })
-	if got := view.Lost(home, evicted, "RemotePodDeleted", "it went"); got.Message != "it went: Evicted: low on memory" {
+	if got := view.Lost(home, evicted, "RemotePodDeleted",
+		"it went"); got.Message != "it went: Evicted: low on memory" {
 		t.Errorf("the provider's words are lost: %s", got.Message)
 	}
 }
@@ -298,7 +327,8 @@ func TestEnded(t *testing.T) {
 			if tc.last != "" {
 				last = pod(func(p *corev1.Pod) { p.Status.Phase = tc.last })
 			}
-			if got := view.Ended(home, last); got.Phase != tc.want || find(got.Conditions, corev1.DisruptionTarget) != nil {
+			if got := view.Ended(home, last); got.Phase != tc.want || find(got.Conditions,
+				corev1.DisruptionTarget) != nil {
 				t.Errorf("want %s and no disruption, got %+v", tc.want, got)
 			}
 		})
@@ -309,7 +339,8 @@ func TestWaiting(t *testing.T) {
 	home := pod(nil)
 	home.Status = view.Waiting(home, "OffloadingBackOff", strings.Repeat("ä", 2000))
 	c := find(home.Status.Conditions, Offloaded)
-	if home.Status.Phase != corev1.PodPending || home.Status.Reason != "OffloadingBackOff" || c == nil || c.Status != "False" {
+	if home.Status.Phase != corev1.PodPending || home.Status.Reason != "OffloadingBackOff" || c == nil ||
+		c.Status != "False" {
 		t.Errorf("got %+v", home.Status)
 	}
 	if n := len(home.Status.Message); n > maxMessage || !utf8.ValidString(home.Status.Message) {
@@ -349,7 +380,8 @@ func TestCreatedBefore(t *testing.T) {
 // FuzzStatus is a provider that says anything.
 func FuzzStatus(f *testing.F) {
 	f.Add([]byte(`{"phase":"Pending"}`), []byte(`{"phase":"Running","podIPs":[{"ip":"10.0.0.1"}],"containerStatuses":`+
-		`[{"name":"app","restartCount":-4,"state":{"waiting":{"message":"x"}}}],"conditions":[{"type":"Ready","status":"True"}]}`), true)
+		`[{"name":"app","restartCount":-4,"state":{"waiting":{"message":"x"}}}],`+
+		`"conditions":[{"type":"Ready","status":"True"}]}`), true)
 	f.Add([]byte(`{"phase":"Failed"}`), []byte(`{"phase":"Running","hostIP":"1.2.3.4","podIP":"127.0.0.1"}`), false)
 	f.Add([]byte(`{"phase":"Running","resources":{"limits":{"cpu":"1"}},"podIPs":[{"ip":"10.0.0.1"}]}`),
 		[]byte(`{"phase":"Succeeded","resources":{"limits":{"memory":"1"}},"podIPs":[{"ip":"10.0.0.2"}]}`), true)
@@ -394,7 +426,8 @@ func TestStatusPatch(t *testing.T) {
 		InitContainerStatuses:      []corev1.ContainerStatus{{Name: "init"}},
 		EphemeralContainerStatuses: []corev1.ContainerStatus{{Name: "debug"}},
 		Conditions: []corev1.PodCondition{
-			{Type: corev1.PodReady, Status: "True", Reason: "r", Message: "m", LastTransitionTime: now, LastProbeTime: now,
+			{Type: corev1.PodReady, Status: "True", Reason: "r", Message: "m", LastTransitionTime: now,
+				LastProbeTime:      now,
 				ObservedGeneration: 1},
 			{Type: "other", Status: "True", LastTransitionTime: now},
 		},
@@ -447,13 +480,14 @@ func checkPatch(t *testing.T, home *corev1.Pod, want *corev1.PodStatus) {
 	if err := json.Unmarshal(merged, &got); err != nil {
 		t.Fatal(err)
 	}
-	inOrder := cmp.Transformer("conditions", func(list []corev1.PodCondition) map[corev1.PodConditionType]corev1.PodCondition {
-		out := map[corev1.PodConditionType]corev1.PodCondition{}
-		for _, c := range list {
-			out[c.Type] = c
-		}
-		return out
-	})
+	inOrder := cmp.Transformer("conditions",
+		func(list []corev1.PodCondition) map[corev1.PodConditionType]corev1.PodCondition {
+			out := map[corev1.PodConditionType]corev1.PodCondition{}
+			for _, c := range list {
+				out[c.Type] = c
+			}
+			return out
+		})
 	var canonical corev1.PodStatus
 	roundTrip(t, want, &canonical)
 	if diff := cmp.Diff(canonical, got.Status, inOrder); diff != "" {
