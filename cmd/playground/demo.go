@@ -16,8 +16,8 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Start the clusters and show an application that runs across them",
-		Long: `Starts the clusters unless they run, extends namespace "shop" onto the providers, runs an application in it, and
-shows, with the commands that do it, what is where. The clusters stay. It can be repeated.`,
+		Long: `Starts the clusters unless they run, extends namespace "shop" onto the providers, runs an application
+in it, and shows, with the commands that do it, what is where. The clusters stay. It can be repeated.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			e, err := up(cmd, opts)

@@ -58,8 +58,8 @@ func downCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
 		Short: "End the clusters and remove what they wrote",
-		Long: `Ends exactly the processes that "up" started, also those of a playground that was killed, and removes what
-they wrote. Where nothing runs it does nothing.`,
+		Long: `Ends exactly the processes that "up" started, also those of a playground that was killed, and removes
+what they wrote. Where nothing runs it does nothing.`,
 		Args: exactly(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return env.Down(cmd.Context(), dirOf(cmd))
@@ -101,7 +101,7 @@ func printStatus(cmd *cobra.Command, e *env.Env) error {
 			how = "ok, mode " + mode.String()
 		}
 		if s.Problem != "" {
-			how, result = s.Problem, exitCode(exitFailed)
+			how, result = s.Problem, exitError(exitFailed)
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%d MiB\t%s\n", s.Cluster, s.Component, s.PID,
 			usage.CPU.Round(time.Second/10), usage.PeakRSS>>20, how)

@@ -1,6 +1,6 @@
 // Command playground starts several real Kubernetes clusters on loopback, peers them, and ends them again. It needs
-// nothing but itself and the other programs of this repository: it is etcd, the Kubernetes control plane and kubectl too,
-// and runs itself under their names.
+// nothing but itself and the other programs of this repository: it is etcd, the Kubernetes control plane and kubectl
+// too, and runs itself under their names.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 // report prints an error as one line and returns the exit code.
 func report(err error) int {
 	var usage *env.UsageError
-	var code exitCode
+	var code exitError
 	switch {
 	case err == nil:
 		return 0
@@ -55,7 +55,7 @@ func report(err error) int {
 	}
 }
 
-// exitCode is that of a command that said itself what went wrong.
-type exitCode int
+// exitError is the exit code of a command that said itself what went wrong.
+type exitError int
 
-func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+func (c exitError) Error() string { return fmt.Sprintf("exit code %d", int(c)) }

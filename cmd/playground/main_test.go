@@ -75,8 +75,8 @@ func TestReport(t *testing.T) {
 		"nothing":                 {nil, 0},
 		"a failure":               {errors.New("no"), 1},
 		"a usage error, wrapped":  {fmt.Errorf("up: %w", &env.UsageError{Reason: "no"}), 2},
-		"another program's code":  {exitCode(7), 7},
-		"the same, but with more": {fmt.Errorf("kubectl: %w", exitCode(3)), 3},
+		"another program's code":  {exitError(7), 7},
+		"the same, but with more": {fmt.Errorf("kubectl: %w", exitError(3)), 3},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -140,12 +140,17 @@ func TestKubectlsArgumentsAreItsOwn(t *testing.T) {
 		wantDir  string
 		wantRest []string
 	}{
-		"no directory":                 {[]string{"consumer", "get", "pods"}, "given", []string{"consumer", "get", "pods"}},
-		"a directory":                  {[]string{"--dir", "d", "consumer", "get"}, "d", []string{"consumer", "get"}},
-		"a directory in one word":      {[]string{"--dir=d", "consumer"}, "d", []string{"consumer"}},
-		"the last directory counts":    {[]string{"--dir=a", "--dir", "b", "consumer"}, "b", []string{"consumer"}},
-		"flags behind the cluster":     {[]string{"consumer", "--dir", "x", "-o", "wide"}, "given", []string{"consumer", "--dir", "x", "-o", "wide"}},
-		"everything behind two dashes": {[]string{"consumer", "exec", "p", "--", "ls", "-l"}, "given", []string{"consumer", "exec", "p", "--", "ls", "-l"}},
+		"no directory":              {[]string{"consumer", "get"}, "given", []string{"consumer", "get"}},
+		"a directory":               {[]string{"--dir", "d", "consumer", "get"}, "d", []string{"consumer", "get"}},
+		"a directory in one word":   {[]string{"--dir=d", "consumer"}, "d", []string{"consumer"}},
+		"the last directory counts": {[]string{"--dir=a", "--dir", "b", "consumer"}, "b", []string{"consumer"}},
+		"flags behind the cluster": {
+			[]string{"consumer", "--dir", "x", "-o", "wide"}, "given", []string{"consumer", "--dir", "x", "-o", "wide"},
+		},
+		"everything behind two dashes": {
+			[]string{"consumer", "exec", "p", "--", "ls", "-l"}, "given",
+			[]string{"consumer", "exec", "p", "--", "ls", "-l"},
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

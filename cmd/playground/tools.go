@@ -132,7 +132,7 @@ func kubectlOn(dir, cluster string, args []string) error {
 		return err
 	}
 	if code := runKubectl(args); code != 0 {
-		return exitCode(code)
+		return exitError(code)
 	}
 	return nil
 }

@@ -24,9 +24,8 @@ func Down(ctx context.Context, dir string) error {
 		return err
 	}
 	defer unlock()
-	old, err := loadState(dir)
-	var corrupt *CorruptError
-	if err != nil && !errors.Is(err, ErrNotRunning) && !errors.As(err, &corrupt) {
+	old, err := lastState(dir)
+	if err != nil {
 		return err
 	}
 	if err := remove(ctx, dir, &old); err != nil {

@@ -1,9 +1,9 @@
 // Package env runs real Kubernetes clusters on loopback for people and for tests: it starts exactly what it was asked
 // for, keeps everything it makes under one directory, and ends exactly the processes that it started.
 //
-// A playground is one home cluster, "consumer", and providers "provider-1", "provider-2" and so on. Each has an etcd, an
-// API server, a controller manager and a scheduler of its own; its nodes are played by kwok. Between our components and
-// each provider stands a [Link] that can be cut, delayed and healed.
+// A playground is one home cluster, "consumer", and providers "provider-1", "provider-2" and so on. Each has an etcd,
+// an API server, a controller manager and a scheduler of its own; its nodes are played by kwok. Between our components
+// and each provider stands a [Link] that can be cut, delayed and healed.
 //
 // Tests use [Start] for a whole playground and [Planes] for bare API servers.
 package env

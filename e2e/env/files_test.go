@@ -62,16 +62,16 @@ func TestCertificates(t *testing.T) {
 		groups []string
 		bad    bool
 	}{
-		"the API server at its own and the link's address": {name: certServing, roots: cluster, host: loopback},
-		"the API server by the Service's address":          {name: certServing, roots: cluster, host: "10.112.0.1"},
-		"the API server by the Service's name":             {name: certServing, roots: cluster, host: "kubernetes.default.svc"},
-		"the API server is nobody else":                    {name: certServing, roots: cluster, host: "example.com", bad: true},
-		"the human is a master":                            {name: certAdmin, roots: cluster, groups: []string{"system:masters"}},
-		"kwok has no group":                                {name: userKwok, roots: cluster},
-		"the scheduler has no group":                       {name: userScheduler, roots: cluster},
-		"the front proxy is of its own authority":          {name: certFrontProxy, roots: front},
-		"and of no other":                                  {name: certFrontProxy, roots: cluster, bad: true},
-		"users are not front proxies":                      {name: certAdmin, roots: front, bad: true},
+		"the API server at its and the link's address": {name: certServing, roots: cluster, host: loopback},
+		"the API server by the Service's address":      {name: certServing, roots: cluster, host: "10.112.0.1"},
+		"the API server by the Service's name":         {name: certServing, roots: cluster, host: "kubernetes.default"},
+		"the API server is nobody else":                {name: certServing, roots: cluster, host: "else.com", bad: true},
+		"the human is a master":                        {name: certAdmin, roots: cluster, groups: []string{"system:masters"}},
+		"kwok has no group":                            {name: userKwok, roots: cluster},
+		"the scheduler has no group":                   {name: userScheduler, roots: cluster},
+		"the front proxy is of its own authority":      {name: certFrontProxy, roots: front},
+		"and of no other":                              {name: certFrontProxy, roots: cluster, bad: true},
+		"users are not front proxies":                  {name: certAdmin, roots: front, bad: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestComponentsOfClusters(t *testing.T) {
 				}
 			}
 			for _, arg := range got.args {
-				if strings.Contains(arg, ":0") && !strings.Contains(arg, "127.0.0.1:") || strings.Contains(arg, "0.0.0.0") {
+				if strings.Contains(arg, "0.0.0.0") || strings.Contains(arg, "[::]") {
 					t.Errorf("%s may listen to the world", arg)
 				}
 			}
@@ -334,7 +334,8 @@ func TestTail(t *testing.T) {
 }
 
 func TestFailedChecksAreNamed(t *testing.T) {
-	body := "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n[-]poststarthook/rbac failed: reason withheld\nreadyz check failed\n"
+	body := "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\n" +
+		"[-]poststarthook/rbac failed: reason withheld\nreadyz check failed\n"
 	if got, want := failedChecks([]byte(body)), ", etcd, poststarthook/rbac"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -387,7 +388,8 @@ func TestToolsOfAShell(t *testing.T) {
 		if diff := cmp.Diff(want, names(t, dir)); diff != "" {
 			t.Errorf("(-want,+got)\n%s", diff)
 		}
-		if target, err := os.Readlink(filepath.Join(dir, "kubectl")); err != nil || filepath.Base(target) != "playground" {
+		target, err := os.Readlink(filepath.Join(dir, "kubectl"))
+		if err != nil || filepath.Base(target) != "playground" {
 			t.Errorf("kubectl is %s (%v)", target, err)
 		}
 	}

@@ -85,14 +85,13 @@ func kwokRole() []client.Object {
 	meta := metav1.ObjectMeta{Name: "playground-kwok"}
 	return []client.Object{
 		&rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}},
-			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch", "delete", "patch"}},
-			{APIGroups: []string{""}, Resources: []string{"nodes/status", "pods/status"}, Verbs: []string{"update", "patch"}},
-			{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "update", "patch"}},
-			{
-				APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"},
-				Verbs: []string{"get", "list", "watch", "create", "update", "patch"},
-			},
+			allow("", "nodes", "get", "list", "watch"),
+			allow("", "nodes/status", "update", "patch"),
+			allow("", "pods", "get", "list", "watch", "delete", "patch"),
+			allow("", "pods/status", "update", "patch"),
+			allow("", "events", "create", "update", "patch"),
+			allow("events.k8s.io", "events", "create", "update", "patch"),
+			allow("coordination.k8s.io", "leases", "get", "list", "watch", "create", "update", "patch"),
 		}},
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: meta,
@@ -102,10 +101,16 @@ func kwokRole() []client.Object {
 		// By this name the API server speaks to kubelets, and real ones ask whether it may.
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "playground-kubelet-api"},
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:kubelet-api-admin"},
-			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: certKubelet}},
+			RoleRef: rbacv1.RoleRef{
+				APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:kubelet-api-admin",
+			},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: certKubelet}},
 		},
 	}
+}
+
+func allow(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 }
 
 // node returns the i-th node.

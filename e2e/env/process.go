@@ -149,14 +149,15 @@ func marked(dir string) ([]Process, error) {
 // launcher starts a prepared command.
 type launcher func(*exec.Cmd) error
 
-// detached starts processes that outlive this one, in a session of their own, so that no terminal's signal reaches them.
+// detached starts processes that outlive this one, in a session of their own, so that no terminal's signal reaches
+// them.
 func detached(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd.Start()
 }
 
-// tied returns a launcher of processes that the kernel kills when this one ends. It does so when the thread that started
-// them ends, hence one thread that is kept for it until stop.
+// tied returns a launcher of processes that the kernel kills when this one ends. It does so when the thread that
+// started them ends, hence one thread that is kept for it until stop.
 func tied() (launch launcher, stop func()) {
 	type request struct {
 		cmd  *exec.Cmd

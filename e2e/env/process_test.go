@@ -25,7 +25,9 @@ func TestParseStat(t *testing.T) {
 		"a name with spaces and parentheses": {
 			line: "42 (a) S 9 (b) c)" + rest, want: stat{'S', 987654, 3 * time.Second},
 		},
-		"a zombie":       {line: "42 (etcd)" + strings.Replace(rest, "S", "Z", 1), want: stat{'Z', 987654, 3 * time.Second}},
+		"a zombie": {
+			line: "42 (etcd)" + strings.Replace(rest, "S", "Z", 1), want: stat{'Z', 987654, 3 * time.Second},
+		},
 		"a cut line":     {line: "42 (etcd) S 1 2 3", bad: true},
 		"nothing":        {line: "", bad: true},
 		"not even close": {line: "42 (etcd)" + strings.Replace(rest, "987654", "soon", 1), bad: true},
@@ -122,7 +124,7 @@ func TestMain(m *testing.M) {
 	if err := launch(cmd); err != nil {
 		panic(err)
 	}
-	fmt.Println(cmd.Process.Pid)
+	_, _ = fmt.Fprintln(os.Stdout, cmd.Process.Pid)
 	select {}
 }
 

@@ -34,7 +34,8 @@ func (c *Cluster) manager() component {
 // agent runs the virtual-kubelet that serves a provider.
 func (c *Cluster) agent(provider string) component {
 	name := AgentOf(provider)
-	kubelet, metrics, health := c.ports[name+suffixOfKubelet], c.ports[name+suffixOfMetrics], c.ports[name+suffixOfHealth]
+	kubelet := c.ports[name+suffixOfKubelet]
+	metrics, health := c.ports[name+suffixOfMetrics], c.ports[name+suffixOfHealth]
 	return component{
 		cluster: c, name: name, program: Agent, ports: []int{kubelet, metrics, health},
 		health: "http://" + address(health) + "/readyz",

@@ -57,6 +57,16 @@ func loadState(dir string) (state, error) {
 	return s, nil
 }
 
+// lastState returns an empty state where there is none that can be read: what it knew of is found by its mark.
+func lastState(dir string) (state, error) {
+	s, err := loadState(dir)
+	var corrupt *CorruptError
+	if errors.Is(err, ErrNotRunning) || errors.As(err, &corrupt) {
+		return state{}, nil
+	}
+	return s, err
+}
+
 // CorruptError says that the state cannot be read; the processes can still be found by their mark.
 type CorruptError struct {
 	File string

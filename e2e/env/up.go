@@ -11,8 +11,8 @@ import (
 
 const pollNodes = 100 * time.Millisecond
 
-// Up starts a playground, or what is missing of one that was up, and returns when it is ready. One that was never ready,
-// or that died as a whole, is removed first and made anew.
+// Up starts a playground, or what is missing of one that was up, and returns when it is ready. One that was never
+// ready, or that died as a whole, is removed first and made anew.
 func Up(ctx context.Context, opts Options) (*Env, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
@@ -53,24 +53,17 @@ func (e *Env) up(ctx context.Context) error {
 
 // survivor returns the state of a playground that is worth repairing, and removes any other.
 func (e *Env) survivor(ctx context.Context) (*state, error) {
-	old, err := loadState(e.opts.Dir)
-	var corrupt *CorruptError
-	if err != nil && !errors.Is(err, ErrNotRunning) && !errors.As(err, &corrupt) {
+	old, err := lastState(e.opts.Dir)
+	if err != nil {
 		return nil, err
 	}
-	now, bootErr := boot()
-	if bootErr != nil {
-		return nil, bootErr
+	alive, err := old.alive()
+	if err != nil {
+		return nil, err
 	}
-	alive := 0
-	for _, p := range old.Processes {
-		if p.Alive() {
-			alive++
-		}
-	}
-	if err == nil && old.Ready && old.Boot == now && alive > 0 {
+	if old.Ready && alive > 0 {
 		if want := e.settings(); old.Settings != want {
-			return nil, &UsageError{fmt.Sprintf("the playground in %s was started with %s; take it down to start one with %s",
+			return nil, &UsageError{fmt.Sprintf("the playground in %s was started with %s; take it down before %s",
 				e.opts.Dir, old.Settings, want)}
 		}
 		e.say("playground", "%d of %d processes run", alive, len(old.Processes))
@@ -80,6 +73,21 @@ func (e *Env) survivor(ctx context.Context) (*state, error) {
 		e.say("playground", "removing one that was killed")
 	}
 	return nil, remove(ctx, e.opts.Dir, &old)
+}
+
+// alive counts the processes that still run; none does that belongs to an earlier boot.
+func (s *state) alive() (int, error) {
+	now, err := boot()
+	if err != nil || s.Boot != now {
+		return 0, err
+	}
+	count := 0
+	for _, p := range s.Processes {
+		if p.Alive() {
+			count++
+		}
+	}
+	return count, nil
 }
 
 func (e *Env) settings() settings {

@@ -180,7 +180,8 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"bare and peered":         {func(o *env.Options) { o.Peer = true }, "bare API servers cannot be peered"},
 		"nothing was built":       {func(o *env.Options) { o.Bin = t.TempDir() }, "run make build first"},
 		"ours were not built": {
-			func(o *env.Options) { o.Bare, o.Peer, o.Ours = false, true, t.TempDir() }, "liqoctl not found: run make build first",
+			func(o *env.Options) { o.Bare, o.Peer, o.Ours = false, true, t.TempDir() },
+			"liqoctl not found: run make build first",
 		},
 	}
 	for name, tc := range cases {

@@ -49,7 +49,8 @@ func parsePeak(status []byte) (int64, error) {
 		if !found {
 			continue
 		}
-		kilobytes, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+		number := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB"))
+		kilobytes, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
 			return 0, fmt.Errorf("read memory of process: %w", err)
 		}

@@ -93,7 +93,8 @@ func (s *Story) offload(ctx context.Context) error {
 	}
 	return s.until(ctx, "twins", func(ctx context.Context) (string, error) {
 		var off v1beta1.NamespaceOffloading
-		if err := home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: v1beta1.OffloadingName}, &off); err != nil {
+		key := client.ObjectKey{Namespace: namespace, Name: v1beta1.OffloadingName}
+		if err := home.Get(ctx, key, &off); err != nil {
 			return "", err
 		}
 		if off.Status.OffloadingPhase != v1beta1.PhaseReady {
@@ -116,7 +117,8 @@ func (s *Story) application(ctx context.Context) error {
 	}
 	return s.until(ctx, "the Deployment", func(ctx context.Context) (string, error) {
 		var web appsv1.Deployment
-		if err := s.Env.Consumer().Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: app}, &web); err != nil {
+		key := client.ObjectKey{Namespace: namespace, Name: app}
+		if err := s.Env.Consumer().Client().Get(ctx, key, &web); err != nil {
 			return "", err
 		}
 		if web.Status.AvailableReplicas < *web.Spec.Replicas || web.Status.ObservedGeneration < web.Generation {

@@ -65,8 +65,13 @@ func TestTheApplicationIsAnOrdinaryOne(t *testing.T) {
 	if service == nil || deployment == nil || config == nil {
 		t.Fatal("the Service, the Deployment or the ConfigMap is missing")
 	}
-	if deployment.Name != app || service.Name != app || deployment.Namespace != namespace || config.Namespace != namespace {
+	if deployment.Name != app || service.Name != app {
 		t.Error("the story looks for other names")
+	}
+	for _, in := range []string{deployment.Namespace, service.Namespace, config.Namespace} {
+		if in != namespace {
+			t.Errorf("something is in namespace %s", in)
+		}
 	}
 	if *deployment.Spec.Replicas != 6 {
 		t.Errorf("%d replicas, want 6", *deployment.Spec.Replicas)
