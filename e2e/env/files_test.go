@@ -65,13 +65,17 @@ func TestCertificates(t *testing.T) {
 		"the API server at its and the link's address": {name: certServing, roots: cluster, host: loopback},
 		"the API server by the Service's address":      {name: certServing, roots: cluster, host: "10.112.0.1"},
 		"the API server by the Service's name":         {name: certServing, roots: cluster, host: "kubernetes.default"},
-		"the API server is nobody else":                {name: certServing, roots: cluster, host: "else.com", bad: true},
-		"the human is a master":                        {name: certAdmin, roots: cluster, groups: []string{"system:masters"}},
-		"kwok has no group":                            {name: userKwok, roots: cluster},
-		"the scheduler has no group":                   {name: userScheduler, roots: cluster},
-		"the front proxy is of its own authority":      {name: certFrontProxy, roots: front},
-		"and of no other":                              {name: certFrontProxy, roots: cluster, bad: true},
-		"users are not front proxies":                  {name: certAdmin, roots: front, bad: true},
+		"the API server is nobody else": {
+			name: certServing, roots: cluster, host: "example.com", bad: true,
+		},
+		"the human is a master": {
+			name: certAdmin, roots: cluster, groups: []string{"system:masters"},
+		},
+		"kwok has no group":                       {name: userKwok, roots: cluster},
+		"the scheduler has no group":              {name: userScheduler, roots: cluster},
+		"the front proxy is of its own authority": {name: certFrontProxy, roots: front},
+		"and of no other":                         {name: certFrontProxy, roots: cluster, bad: true},
+		"users are not front proxies":             {name: certAdmin, roots: front, bad: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
