@@ -97,8 +97,8 @@ func (p *Peering) kubeconfig(token string) ([]byte, error) {
 func (p *Peering) checkIdentities(home, away Identity) error {
 	switch {
 	case home.UID == away.UID:
-		return refuse("a cluster cannot peer with itself, and both kubeconfigs lead to the same (kube-system has UID %s "+
-			"in both): give the provider's with --remote-kubeconfig", home.UID)
+		return refuse("a cluster cannot peer with itself, and both kubeconfigs lead to the same "+
+			"(kube-system has UID %s in both): give the provider's with --remote-kubeconfig", home.UID)
 	case p.HomeID == p.AwayID:
 		return refuse("both clusters have the id %q: give the provider another one with --remote-cluster-id", p.AwayID)
 	case home.ID != "" && home.ID != p.HomeID:

@@ -40,7 +40,9 @@ type side struct {
 
 // cluster returns a side on which peering has what it needs.
 func cluster(uid string, objects ...client.Object) *side {
-	objects = append(objects, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: types.UID(uid)}})
+	system := namespace("kube-system", nil)
+	system.UID = types.UID(uid)
+	objects = append(objects, system)
 	for _, name := range []string{"liqo-virtual-kubelet", "liqo-virtual-kubelet-tenant", "liqo-virtual-kubelet-lease"} {
 		objects = append(objects, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}
@@ -59,7 +61,8 @@ func (s *side) client(t *testing.T) client.Client {
 	return fake.NewClientBuilder().WithScheme(all).WithRESTMapper(mapper).WithObjects(s.objects...).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(
-				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption,
+				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object,
+				opts ...client.GetOption,
 			) error {
 				if s.broken != nil {
 					return s.broken

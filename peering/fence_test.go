@@ -96,7 +96,7 @@ func relabel(name, subresource, key string, value any) request {
 
 // finalize puts a namespace with a changed label through the finalize subresource.
 func finalize(name, key, value string) request {
-	return func(ctx context.Context, c client.Client, raw kubernetes.Interface) error {
+	return func(ctx context.Context, _ client.Client, raw kubernetes.Interface) error {
 		ns, err := raw.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -144,12 +144,14 @@ func TestFence(t *testing.T) {
 		request request
 		want    string // who refuses; empty when it is allowed
 	}{
-		"a twin of its own":                 {create(namespace("new-a", twinLabels("a"))), ""},
-		"a twin with a restricted level":    {create(namespace("new-a", with(twinLabels("a"), psa, "restricted"))), ""},
-		"a namespace without label":         {create(namespace("new", nil)), twins},
-		"a twin of another consumer":        {create(namespace("new-b", twinLabels("b"))), twins},
-		"a twin without Pod Security":       {create(namespace("new-a", map[string]string{origin: "a"})), twins},
-		"a privileged twin":                 {create(namespace("new-a", with(twinLabels("a"), psa, "privileged"))), twins},
+		"a twin of its own":              {create(namespace("new-a", twinLabels("a"))), ""},
+		"a twin with a restricted level": {create(namespace("new-a", with(twinLabels("a"), psa, "restricted"))), ""},
+		"a namespace without label":      {create(namespace("new", nil)), twins},
+		"a twin of another consumer":     {create(namespace("new-b", twinLabels("b"))), twins},
+		"a twin without Pod Security":    {create(namespace("new-a", map[string]string{origin: "a"})), twins},
+		"a privileged twin": {
+			create(namespace("new-a", with(twinLabels("a"), psa, "privileged"))), twins,
+		},
 		"a tenant namespace":                {create(namespace("new-a", with(twinLabels("a"), tenant, "true"))), twins},
 		"its twin's annotations":            {annotate("shop-a"), ""},
 		"deleting its twin":                 {remove(namespace("shop-a", nil)), ""},
@@ -188,11 +190,15 @@ func TestFence(t *testing.T) {
 		"a config map where it has a role":     {create(config("liqo-tenant-b", "new", marked("a"))), fence},
 		"deleting the provider's config map":   {remove(config("own", "theirs", nil)), fence},
 		"deleting all of another's":            {deleteAll("shop-b"), fence},
-		"a cluster role":                       {create(&rbacv1.ClusterRole{ObjectMeta: meta("x", marked("a"))}), fence},
+		"a cluster role": {
+			create(&rbacv1.ClusterRole{ObjectMeta: meta("x", marked("a"))}), fence,
+		},
 		// Policies do not protect policies: that the identity has no such right is up to its roles.
-		"deleting its own fence's binding":       {remove(policyBinding("liqo-fence")), ""},
-		"a node":                                 {create(&corev1.Node{ObjectMeta: meta("x", marked("a"))}), fence},
-		"deleting another consumer's rights":     {remove(&rbacv1.ClusterRole{ObjectMeta: meta("liqo-twin", nil)}), fence},
+		"deleting its own fence's binding": {remove(policyBinding("liqo-fence")), ""},
+		"a node":                           {create(&corev1.Node{ObjectMeta: meta("x", marked("a"))}), fence},
+		"deleting another consumer's rights": {
+			remove(&rbacv1.ClusterRole{ObjectMeta: meta("liqo-twin", nil)}), fence,
+		},
 		"a role in its twin":                     {create(role("shop-a", marked("a"))), ""},
 		"exec in the provider's namespace":       {exec("own", "web"), fence},
 		"exec in another's twin":                 {exec("shop-b", "web"), fence},
@@ -206,11 +212,15 @@ func TestFence(t *testing.T) {
 		"its rights in its tenant namespace":     {create(binding("liqo-tenant-a", "liqo-twin", identity("a"))), fence},
 		"more rights in its twin":                {create(binding("shop-a", "cluster-admin", identity("a"))), bindings},
 		"its twin for another":                   {create(binding("shop-a", "liqo-twin", identity("b"))), bindings},
-		"its twin for another as well":           {create(binding("shop-a", "liqo-twin", identity("a"), everybody)), bindings},
-		"its twin for everybody":                 {create(binding("shop-a", "liqo-twin", everybody)), bindings},
-		"a binding for nobody":                   {create(binding("shop-a", "liqo-twin")), bindings},
-		"a binding of another name":              {create(named(binding("shop-a", "liqo-twin", identity("a")), "x")), bindings},
-		"deleting the provider's binding":        {remove(named(binding("shop-a", ""), "theirs")), bindings},
+		"its twin for another as well": {
+			create(binding("shop-a", "liqo-twin", identity("a"), everybody)), bindings,
+		},
+		"its twin for everybody": {create(binding("shop-a", "liqo-twin", everybody)), bindings},
+		"a binding for nobody":   {create(binding("shop-a", "liqo-twin")), bindings},
+		"a binding of another name": {
+			create(named(binding("shop-a", "liqo-twin", identity("a")), "x")), bindings,
+		},
+		"deleting the provider's binding": {remove(named(binding("shop-a", ""), "theirs")), bindings},
 
 		"a pod in its twin":         {create(remotePod("shop-a", nil)), ""},
 		"a pod in another's twin":   {create(remotePod("shop-b", nil)), fence},
@@ -240,7 +250,8 @@ func TestFence(t *testing.T) {
 
 var hostileNames = []string{
 	"default", "kube-system", "kube-public", "kube-node-lease", "kube-", "kube-x", "kube--x", "kube-shop-a", "liqo",
-	"liqo-system", "liqo-tenant-a", "liqo-tenant-b", "liqo-tenant-", "liqo-x", "cert-manager-system", "gatekeeper-system",
+	"liqo-system", "liqo-tenant-a", "liqo-tenant-b", "liqo-tenant-", "liqo-x",
+	"cert-manager-system", "gatekeeper-system",
 	"openshift", "openshift-config", "openshift-x", "../kube-system", "kube_system", "Default", "KUBE-SYSTEM",
 	"kube-system ", "kube-system/x", "own", "shop-b", "", "-", strings.Repeat("a", 64),
 }

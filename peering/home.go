@@ -69,7 +69,8 @@ func (p *Peering) readerBinding() *rbacv1.RoleBinding {
 
 func (p *Peering) agent() []rbacv1.Subject {
 	return []rbacv1.Subject{{
-		Kind: rbacv1.ServiceAccountKind, Name: v1beta1.AgentServiceAccount, Namespace: v1beta1.TenantNamespace(p.AwayID),
+		Kind: rbacv1.ServiceAccountKind, Name: v1beta1.AgentServiceAccount,
+		Namespace: v1beta1.TenantNamespace(p.AwayID),
 	}}
 }
 

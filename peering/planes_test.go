@@ -234,7 +234,7 @@ func unpeered(t *testing.T, p *peering.Peering, stolen client.Client) {
 		absent(t, p.Away, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}
 	absent(t, p.Away, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "liqo-peer:consumer"}})
-	absent(t, p.Home, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "liqo-virtual-kubelet:provider-1"}})
+	absent(t, p.Home, &rbacv1.ClusterRoleBinding{ObjectMeta: meta("liqo-virtual-kubelet:provider-1", nil)})
 	absent(t, p.Home, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "liqo-tenant-provider-1", Name: "kubeconfig-provider-1",
 	}})

@@ -31,13 +31,21 @@ func TestRefusals(t *testing.T) {
 		change     func(*peering.Peering)
 		want       string
 	}{
-		"one cluster on both sides":        {away: cluster("uid-a"), want: "both kubeconfigs lead to the same"},
-		"one id for both":                  {change: func(p *peering.Peering) { p.AwayID = "a" }, want: "both clusters have the id"},
-		"an id that is no label":           {change: func(p *peering.Peering) { p.AwayID = "B_1" }, want: `"B_1" is not valid`},
-		"an id that is too long":           {change: func(p *peering.Peering) { p.HomeID = strings.Repeat("a", 52) }, want: "limit is 51"},
+		"one cluster on both sides": {away: cluster("uid-a"), want: "both kubeconfigs lead to the same"},
+		"one id for both": {
+			change: func(p *peering.Peering) { p.AwayID = "a" }, want: "both clusters have the id",
+		},
+		"an id that is no label": {
+			change: func(p *peering.Peering) { p.AwayID = "B_1" }, want: `"B_1" is not valid`,
+		},
+		"an id that is too long": {
+			change: func(p *peering.Peering) { p.HomeID = strings.Repeat("a", 52) }, want: "limit is 51",
+		},
 		"another id than home has":         {home: cluster("uid-a", idOf("z")), want: `has the id "z", not "a"`},
 		"another id than the provider has": {away: cluster("uid-b", idOf("z")), want: `calls itself "z", not "b"`},
-		"a node name that is none":         {change: func(p *peering.Peering) { p.NodeName = "B B" }, want: "cannot be the name of a node"},
+		"a node name that is none": {
+			change: func(p *peering.Peering) { p.NodeName = "B B" }, want: "cannot be the name of a node",
+		},
 		"a label that is none": {
 			change: func(p *peering.Peering) { p.NodeLabels = map[string]string{"a": "x y"} }, want: "is not a label",
 		},
@@ -62,8 +70,12 @@ func TestRefusals(t *testing.T) {
 		"the name of another virtual node": {
 			home: cluster("uid-a", build.VirtualNode("b", "c")), want: `belongs to provider "c"`,
 		},
-		"no rights at home":         {home: forbidding("patch secrets", cluster("uid-a")), want: "on this cluster you may not patch secrets"},
-		"no rights at the provider": {away: forbidding("create serviceaccounts", cluster("uid-b")), want: "may not create serviceaccounts/token"},
+		"no rights at home": {
+			home: forbidding("patch secrets", cluster("uid-a")), want: "on this cluster you may not patch secrets",
+		},
+		"no rights at the provider": {
+			away: forbidding("create serviceaccounts", cluster("uid-b")), want: "may not create serviceaccounts/token",
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +167,8 @@ func TestIdentify(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := peering.Identify(t.Context(), tt.side.client(t))
-			if got != tt.want || (err == nil) != (tt.err == "") || (err != nil && !strings.Contains(err.Error(), tt.err)) {
+			if got != tt.want || (err == nil) != (tt.err == "") ||
+				(err != nil && !strings.Contains(err.Error(), tt.err)) {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})

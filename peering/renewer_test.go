@@ -147,9 +147,13 @@ func TestRenewer(t *testing.T) {
 	}{
 		"a young token stays, and is looked at every minute": {minute: 10, jitter: 0.5, wantIn: time.Minute},
 		"shortly before it is due it is looked at when due":  {minute: 80, jitter: 0.6, wantIn: time.Minute},
-		"a due token is renewed, used and stored":            {minute: 81, jitter: 0.5, want: 81, wantSto: 81, wantIn: time.Minute, wantReq: 1},
-		"jitter makes it due earlier":                        {minute: 76, jitter: 0, want: 76, wantSto: 76, wantIn: time.Minute, wantReq: 1},
-		"jitter makes it due later":                          {minute: 83, jitter: 0.99, wantIn: time.Minute},
+		"a due token is renewed, used and stored": {
+			minute: 81, jitter: 0.5, want: 81, wantSto: 81, wantIn: time.Minute, wantReq: 1,
+		},
+		"jitter makes it due earlier": {
+			minute: 76, jitter: 0, want: 76, wantSto: 76, wantIn: time.Minute, wantReq: 1,
+		},
+		"jitter makes it due later": {minute: 83, jitter: 0.99, wantIn: time.Minute},
 		"the token in the Secret is newer: it is taken": {
 			minute: 10, used: issue(-50), jitter: 0.5, wantIn: time.Minute,
 		},
@@ -197,7 +201,8 @@ func TestRenewerRefusesWhatNeverExpires(t *testing.T) {
 		"without expiry": "a." + base64.RawURLEncoding.EncodeToString([]byte(`{"iat":1}`)) + ".c",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := newStage(t, token).Renew(t.Context()); err == nil || !strings.Contains(err.Error(), "expires") {
+			_, err := newStage(t, token).Renew(t.Context())
+			if err == nil || !strings.Contains(err.Error(), "expires") {
 				t.Errorf("got %v", err)
 			}
 			if _, bounded := peering.TokenExpiry(token); bounded {

@@ -45,8 +45,8 @@ func (p *Peering) Unpeer(ctx context.Context, force bool) error {
 	}
 	p.Report("this cluster has no credential for the provider any more")
 	if p.Away == nil {
-		p.Report(fmt.Sprintf("WARNING: the provider was not reached: its namespace %s and the twins labelled %s=%s are "+
-			"left, and a copied token works until it expires; its admin should delete them",
+		p.Report(fmt.Sprintf("WARNING: the provider was not reached: its namespace %s and the twins labelled %s=%s "+
+			"are left, and a copied token works until it expires; its admin should delete them",
 			v1beta1.TenantNamespace(p.HomeID), v1beta1.LabelRemoteClusterID, p.HomeID))
 		return nil
 	}
@@ -144,8 +144,8 @@ func (p *Peering) dropVirtualNodes(ctx context.Context, force bool) error {
 	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
 		return err
 	case !force:
-		return refuse("%s; its agent must run and reach the provider for that: look at it, wait longer with --timeout, "+
-			"or leave the rest behind with --force", said)
+		return refuse("%s; its agent must run and reach the provider for that: look at it, wait longer with "+
+			"--timeout, or leave the rest behind with --force", said)
 	}
 	p.Report("WARNING: " + said + "; they are removed by force")
 	return p.forceVirtualNodes(context.WithoutCancel(ctx), waiting)
@@ -220,8 +220,8 @@ func (p *Peering) awaitTwins(ctx context.Context, force bool) error {
 	}
 	names := strings.Join(twins, ", ")
 	if !force {
-		return refuse("the provider still has twins of this consumer: %s; un-offload their namespaces, wait longer with "+
-			"--timeout, or leave them behind with --force", names)
+		return refuse("the provider still has twins of this consumer: %s; un-offload their namespaces, wait longer "+
+			"with --timeout, or leave them behind with --force", names)
 	}
 	p.Report("WARNING: these twins are left on the provider, with what is in them: " + names)
 	return nil

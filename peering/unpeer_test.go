@@ -112,7 +112,7 @@ func TestUnpeer(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "still has twins of this consumer: shop-a") {
 			t.Fatalf("got %v", err)
 		}
-		present(t, p.Home, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "liqo-tenant-b", Name: "kubeconfig-b"}})
+		secretOf(t, p)
 		if err := unpeer(t, p, true); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,8 @@ func TestUnpeerWithoutTheProvider(t *testing.T) {
 func TestUnpeerRefusesTheWrongProvider(t *testing.T) {
 	p, _ := peered(t, cluster("uid-a"), cluster("uid-b"))
 	p.Away = cluster("uid-c").client(t)
-	if err := unpeer(t, p, true); err == nil || !strings.Contains(err.Error(), "leads to another cluster than provider") {
+	err := unpeer(t, p, true)
+	if err == nil || !strings.Contains(err.Error(), "leads to another cluster than provider") {
 		t.Fatalf("got %v", err)
 	}
 	vn(t, p)

@@ -75,7 +75,8 @@ func checkConfig(config *rest.Config) error {
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err == nil && time.Now().After(cert.NotAfter) {
-		return fmt.Errorf("the client certificate expired on %s: get a new kubeconfig", cert.NotAfter.Format(time.DateOnly))
+		return fmt.Errorf("the client certificate expired on %s: get a new kubeconfig",
+			cert.NotAfter.Format(time.DateOnly))
 	}
 	return nil
 }

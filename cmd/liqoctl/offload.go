@@ -35,7 +35,8 @@ func (a *app) offload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "namespace NAME",
 		Short: "Extend a namespace onto other clusters",
-		Long: `Extend a namespace onto the clusters that --selector picks: each gets a twin of it, and pods may run there.
+		Long: `Extend a namespace onto the clusters that --selector picks: each gets a twin of it, and pods may
+run there.
 
 Flags that are not given mean their default, also for a namespace that is offloaded already: its pod strategy
 and selector can be changed at any time, how its twins are called cannot.
@@ -147,7 +148,8 @@ func (a *app) offloadNamespace(ctx context.Context, name string, f offloadFlags)
 		Name: v1beta1.OffloadingName, Namespace: name,
 	}}
 	patch := client.RawPatch(types.ApplyYAMLPatchType, body)
-	if err := home.Patch(ctx, object, patch, client.FieldOwner(peering.FieldManager), client.ForceOwnership); err != nil {
+	err = home.Patch(ctx, object, patch, client.FieldOwner(peering.FieldManager), client.ForceOwnership)
+	if err != nil {
 		return fmt.Errorf("offload namespace %s: %w", name, err)
 	}
 	a.progress(fmt.Sprintf("namespace %s is offloaded with strategy %s; its twins are called %s",

@@ -37,9 +37,9 @@ func (a *app) peer() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "peer --remote-kubeconfig FILE",
 		Short: "Borrow capacity from another cluster",
-		Long: `Borrow capacity from another cluster, the provider. Its admin's kubeconfig is traded for an identity that may do
-little more than make namespaces of its own there, fenced in by admission policies. Nothing is installed on the
-provider. The kubeconfig is not kept: the agent gets a short-lived token, which it renews.
+		Long: `Borrow capacity from another cluster, the provider. Its admin's kubeconfig is traded for an identity
+that may do little more than make namespaces of its own there, fenced in by admission policies. Nothing
+runs on the provider. The kubeconfig is not kept: the agent gets a short-lived token, which it renews.
 
 Repeating the command brings an existing peering up to date, and gives it a new token.`,
 		Args: atMost(0),
@@ -51,7 +51,8 @@ Repeating the command brings an existing peering up to date, and gives it a new 
 		"URL by which the agent reaches the provider; default: the one in the kubeconfig")
 	flags.StringVar(&f.homeID, "cluster-id", "", "id of this cluster; default: the one that it has")
 	flags.StringVar(&f.nodeName, "node-name", "", "name of the virtual node; default: the provider's id")
-	flags.StringArrayVar(&f.labels, "label", nil, "key=value: a label of the virtual node, for selectors; may be repeated")
+	flags.StringArrayVar(&f.labels, "label", nil,
+		"key=value: a label of the virtual node, for selectors; may be repeated")
 	flags.DurationVar(&f.ttl, "token-ttl", peering.DefaultTokenTTL, "for how long a token shall be valid, 10m at least")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for the clusters")
 	return cmd

@@ -55,20 +55,21 @@ func TestLife(t *testing.T) {
 		{args: []string{"info"}, want: "has no id yet"},
 		{
 			args: []string{
-				"peer", "--remote-kubeconfig", home.Kubeconfig, "--cluster-id", "consumer", "--remote-cluster-id", "self",
+				"peer", "--remote-kubeconfig", home.Kubeconfig, "--cluster-id", "consumer",
+				"--remote-cluster-id", "self",
 			}, code: exitFailed, wantErr: "both kubeconfigs lead to the same",
 		},
 		{
 			args: []string{
-				"peer", "--remote-kubeconfig", away.Kubeconfig, "--cluster-id", "consumer", "--remote-cluster-id", "provider-1",
-				"--remote-server", "http://127.0.0.1:1",
+				"peer", "--remote-kubeconfig", away.Kubeconfig, "--cluster-id", "consumer",
+				"--remote-cluster-id", "provider-1", "--remote-server", "http://127.0.0.1:1",
 			}, code: exitFailed, wantErr: "must begin with https://",
 		},
 		{args: []string{"info"}, want: "Borrows from: none"},
 		{
 			args: []string{
-				"peer", "--remote-kubeconfig", away.Kubeconfig, "--cluster-id", "consumer", "--remote-cluster-id", "provider-1",
-				"--node-name", "vn", "--label", "region=eu",
+				"peer", "--remote-kubeconfig", away.Kubeconfig, "--cluster-id", "consumer",
+				"--remote-cluster-id", "provider-1", "--node-name", "vn", "--label", "region=eu",
 			}, wantErr: "done: this cluster (consumer) borrows from provider-1 through virtual node vn",
 		},
 		{args: []string{"info"}, want: "Cluster consumer (kube-system UID "},
@@ -84,7 +85,8 @@ func TestLife(t *testing.T) {
 			wantErr: "warning: podOffloadingStrategy is now Local: pods that already run elsewhere stay there",
 		},
 		{
-			args: []string{"offload", "namespace", "shop", "--namespace-mapping-strategy", "EnforceSameName"}, code: exitFailed,
+			args:    []string{"offload", "namespace", "shop", "--namespace-mapping-strategy", "EnforceSameName"},
+			code:    exitFailed,
 			wantErr: "Forbidden: namespaceMappingStrategy is immutable",
 		},
 		{
@@ -93,9 +95,13 @@ func TestLife(t *testing.T) {
 				"--remote-namespace-name", "shop",
 			}, code: exitFailed, wantErr: "system namespaces may not be offloaded",
 		},
-		{args: []string{"unoffload", "namespace", "shop", "--skip-confirm"}, wantErr: "done: namespace shop is at home only"},
 		{
-			args: []string{"unpeer", "provider-2", "--remote-kubeconfig", home.Kubeconfig, "--skip-confirm"}, code: exitFailed,
+			args:    []string{"unoffload", "namespace", "shop", "--skip-confirm"},
+			wantErr: "namespace shop is at home only",
+		},
+		{
+			args:    []string{"unpeer", "provider-2", "--remote-kubeconfig", home.Kubeconfig, "--skip-confirm"},
+			code:    exitFailed,
 			wantErr: `there is no peering with "provider-2"`,
 		},
 		{
@@ -148,7 +154,8 @@ func kubeconfigs(t *testing.T, c *env.Cluster) {
 		"no kubeconfig": {text: "kind: Pod", want: "read kubeconfig"},
 		"an empty file": {text: " ", want: "no kubeconfig found"},
 		"an unknown context": {
-			change: cluster(func(*api.Cluster) {}), flags: []string{"--context", "zz"}, want: `context "zz" does not exist`,
+			change: cluster(func(*api.Cluster) {}), flags: []string{"--context", "zz"},
+			want: `context "zz" does not exist`,
 		},
 		"a missing CA file": {change: cluster(func(c *api.Cluster) {
 			c.CertificateAuthorityData, c.CertificateAuthority = nil, "/nonexistent.crt"
@@ -166,7 +173,8 @@ func kubeconfigs(t *testing.T, c *env.Cluster) {
 		},
 		"plain text": {change: server("http://127.0.0.1:1"), want: "must begin with https://"},
 		"a wrong token": {
-			change: user(api.AuthInfo{Token: "wrong"}), want: "the cluster does not accept the credential of this kubeconfig",
+			change: user(api.AuthInfo{Token: "wrong"}),
+			want:   "the cluster does not accept the credential of this kubeconfig",
 		},
 		"a broken certificate": {
 			change: user(api.AuthInfo{ClientCertificateData: broken, ClientKeyData: broken}), want: "tls: ",

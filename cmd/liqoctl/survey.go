@@ -242,7 +242,8 @@ func (i *clusterInfo) judge() {
 	for _, provider := range i.Providers {
 		for _, node := range provider.Nodes {
 			if !node.Ready {
-				i.Problems = append(i.Problems, fmt.Sprintf("virtual node %s is not ready: %s", node.Name, node.Message))
+				i.Problems = append(i.Problems,
+					fmt.Sprintf("virtual node %s is not ready: %s", node.Name, node.Message))
 			}
 		}
 	}

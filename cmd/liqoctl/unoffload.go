@@ -44,7 +44,8 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, timeout time.
 	if err != nil {
 		return fmt.Errorf("read the offloading of namespace %s: %w", name, err)
 	}
-	if err := a.confirm(fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)); err != nil {
+	question := fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)
+	if err := a.confirm(question); err != nil {
 		return err
 	}
 	if err := home.Delete(ctx, &off, client.Preconditions{UID: &off.UID}); client.IgnoreNotFound(err) != nil {

@@ -23,8 +23,8 @@ func (a *app) unpeer() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unpeer [PROVIDER] --remote-kubeconfig FILE",
 		Short: "Stop borrowing from another cluster",
-		Long: `Stop borrowing from a provider: its virtual nodes are drained and removed, then the twins there, then every right
-on both sides. PROVIDER is its cluster id; without it, the cluster behind --remote-kubeconfig is meant.
+		Long: `Stop borrowing from a provider: its virtual nodes are drained and removed, then the twins there, then
+every right on both sides. PROVIDER is its cluster id; without it, the cluster behind --remote-kubeconfig is meant.
 
 As long as twins are left nothing is revoked, unless --force leaves them behind. --force also ends this side when
 the provider is out of reach; its admin then deletes the namespace liqo-tenant-<id of this cluster> there, which
@@ -43,14 +43,21 @@ revokes the identity at once.`,
 	return cmd
 }
 
-func (a *app) runUnpeer(ctx context.Context, f *unpeerFlags) error {
+func (f *unpeerFlags) check() error {
 	switch {
 	case f.timeout <= 0:
 		return usage("--timeout must be more than 0")
 	case f.kubeconfig == "" && f.clusterID == "":
 		return usage("say which provider: by its id, or with --remote-kubeconfig; liqoctl info lists them")
 	case f.kubeconfig == "" && !f.force:
-		return usage("--remote-kubeconfig is missing: without it the provider's side stays (give --force to accept that)")
+		return usage("--remote-kubeconfig is missing: without it the provider's side stays (--force accepts that)")
+	}
+	return nil
+}
+
+func (a *app) runUnpeer(ctx context.Context, f *unpeerFlags) error {
+	if err := f.check(); err != nil {
+		return err
 	}
 	home, err := a.home()
 	if err != nil {
@@ -67,8 +74,8 @@ func (a *app) runUnpeer(ctx context.Context, f *unpeerFlags) error {
 	if err := a.reach(ctx, f, p); err != nil {
 		return err
 	}
-	question := fmt.Sprintf("This removes the virtual nodes of %s, and every pod that runs there for this cluster.", p.AwayID)
-	if err := a.confirm(question); err != nil {
+	question := "This removes the virtual nodes of %s, and every pod that runs there for this cluster."
+	if err := a.confirm(fmt.Sprintf(question, p.AwayID)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)

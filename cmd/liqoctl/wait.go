@@ -19,7 +19,7 @@ import (
 // pollInterval is how often a wait looks.
 const pollInterval = 250 * time.Millisecond
 
-// verdict is what a look at a namespace says: whether the wait is over, how to say where it stands, and what went wrong.
+// verdict is what a look at a namespace says: whether the wait is over, how to say where it stands, and what is wrong.
 type verdict struct {
 	over     bool
 	sentence string
@@ -40,7 +40,7 @@ func offloaded(off *v1beta1.NamespaceOffloading) verdict {
 		return verdict{over: true, err: fmt.Errorf("namespace %s is not offloaded everywhere (%s): %s",
 			off.Namespace, off.Status.OffloadingPhase, reasons(off))}
 	case v1beta1.PhaseTerminating:
-		return verdict{over: true, err: fmt.Errorf("namespace %s is being un-offloaded: %s; repeat the command when it is",
+		return verdict{over: true, err: fmt.Errorf("namespace %s is being un-offloaded: %s; repeat this when it is",
 			off.Namespace, reasons(off))}
 	}
 	return verdict{sentence: "waiting for twins: " + reasons(off)}

@@ -1,0 +1,235 @@
+package manifests_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/e2e/build"
+	"github.com/twinspace/twinspace/e2e/env"
+)
+
+// TestOnAnAPIServer applies everything to a real one, and asks it what the policies at home say.
+func TestOnAnAPIServer(t *testing.T) {
+	home := env.Planes(t, 1)[0]
+	for _, overlay := range []string{"overlays/default", "overlays/replace-scheduler", "provider"} {
+		t.Run(overlay, func(t *testing.T) { applied(t, home, overlay) })
+	}
+	t.Run("policies", func(t *testing.T) { policies(t, home) })
+	t.Run("policies fail closed", func(t *testing.T) { closed(t, home.Client()) })
+}
+
+// kubectl is the one that is linked into the playground.
+func kubectl(t *testing.T, home *env.Cluster, args ...string) []byte {
+	t.Helper()
+	root, err := env.RepositoryRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errOut bytes.Buffer
+	cmd := &exec.Cmd{
+		Path: filepath.Join(root, "bin", "playground"), Stdout: &out, Stderr: &errOut,
+		Args: append([]string{"kubectl", "--kubeconfig", home.Kubeconfig}, args...),
+	}
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, errOut.String())
+	}
+	return out.Bytes()
+}
+
+// applied does what the documentation tells a human to do.
+func applied(t *testing.T, home *env.Cluster, overlay string) {
+	kubectl(t, home, "apply", "--server-side", "--force-conflicts", "-k", overlay)
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(kubectl(t, home, "kustomize", overlay)), 4096)
+	for {
+		object := &unstructured.Unstructured{}
+		if err := decoder.Decode(&object.Object); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if object.GetKind() == "Deployment" {
+			restricted(t, home.Client(), object)
+		}
+	}
+}
+
+// restricted has a Deployment's pod admitted to a namespace that enforces the level restricted.
+func restricted(t *testing.T, c client.Client, deployment *unstructured.Unstructured) {
+	t.Helper()
+	template, _, err := unstructured.NestedMap(deployment.Object, "spec", "template")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pod corev1.Pod
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(template, &pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Namespace, pod.Name = deployment.GetNamespace(), deployment.GetName()
+	if err := c.Create(t.Context(), &pod, client.DryRunAll); err != nil {
+		t.Errorf("pod of %s: %v", deployment.GetName(), err)
+	}
+	for _, container := range pod.Spec.Containers {
+		if !strings.Contains(container.Image, ":v") {
+			t.Errorf("image %s has no version", container.Image)
+		}
+		if container.SecurityContext == nil || container.SecurityContext.ReadOnlyRootFilesystem == nil ||
+			!*container.SecurityContext.ReadOnlyRootFilesystem {
+			t.Errorf("container %s can write to its root", container.Name)
+		}
+	}
+}
+
+// closed: all policies but the one that only warns refuse what they cannot judge.
+func closed(t *testing.T, c client.Client) {
+	list := &unstructured.UnstructuredList{}
+	list.SetAPIVersion("admissionregistration.k8s.io/v1")
+	list.SetKind("ValidatingAdmissionPolicyList")
+	if err := c.List(t.Context(), list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Items) < 8 {
+		t.Errorf("only %d policies", len(list.Items))
+	}
+	for _, policy := range list.Items {
+		failure, _, _ := unstructured.NestedString(policy.Object, "spec", "failurePolicy")
+		if open := failure != "Fail"; open != (policy.GetName() == "liqo-tightening") {
+			t.Errorf("policy %s has failurePolicy %s", policy.GetName(), failure)
+		}
+	}
+}
+
+// warned is told an API server's warnings.
+type warned []string
+
+// HandleWarningHeaderWithContext is called with each.
+func (w *warned) HandleWarningHeaderWithContext(_ context.Context, _ int, _, text string) {
+	*w = append(*w, text)
+}
+
+func policies(t *testing.T, home *env.Cluster) {
+	warnings := &warned{}
+	config := home.Config()
+	config.WarningHandlerWithContext = warnings
+	admin := connect(t, config)
+	for _, name := range []string{"shop", "kube-shop", "liqo-tenant-b"} {
+		if err := admin.Create(t.Context(), build.Namespace(name).Obj()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forbidden := build.Offloading("kube-shop").Obj()
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 20*time.Second, true,
+		func(ctx context.Context) (bool, error) {
+			return admin.Create(ctx, forbidden.DeepCopy(), client.DryRunAll) != nil, nil
+		})
+	if err != nil {
+		t.Fatal("the policies did not come into force")
+	}
+	t.Run("system namespaces stay at home", func(t *testing.T) {
+		for _, ns := range []string{"kube-system", "kube-shop", "liqo", "liqo-tenant-b"} {
+			err := admin.Create(t.Context(), build.Offloading(ns).Obj())
+			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "system namespaces may not be offloaded") {
+				t.Errorf("%s: %v", ns, err)
+			}
+		}
+		if err := admin.Create(t.Context(), build.Offloading("default").Obj(), client.DryRunAll); err != nil {
+			t.Errorf("default: %v", err)
+		}
+	})
+	t.Run("tightening the strategy warns, and is done", func(t *testing.T) { tighten(t, admin, warnings) })
+	t.Run("an agent writes only its provider's nodes", func(t *testing.T) { agents(t, home) })
+}
+
+func tighten(t *testing.T, admin client.Client, warnings *warned) {
+	off := build.Offloading("shop").Obj()
+	if err := admin.Create(t.Context(), off); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		to   v1beta1.PodOffloadingStrategy
+		warn bool
+	}{
+		{v1beta1.LocalAndRemote, false}, {v1beta1.Remote, true}, {v1beta1.Remote, false}, {v1beta1.Local, true},
+		{v1beta1.LocalAndRemote, false}, {v1beta1.Local, true},
+	} {
+		*warnings = nil
+		off.Spec.PodOffloadingStrategy = step.to
+		metav1.SetMetaDataAnnotation(&off.ObjectMeta, "to", string(step.to))
+		if err := admin.Update(t.Context(), off); err != nil {
+			t.Fatal(err)
+		}
+		want := "podOffloadingStrategy is now " + string(step.to) + ": pods that already run elsewhere stay there"
+		if got := strings.Contains(strings.Join(*warnings, "\n"), want); got != step.warn {
+			t.Errorf("to %s: warned %t (%q)", step.to, got, *warnings)
+		}
+	}
+}
+
+func agents(t *testing.T, home *env.Cluster) {
+	config := home.Config()
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: "system:serviceaccount:liqo-tenant-b:virtual-kubelet", Groups: []string{"system:masters"},
+	}
+	agent := connect(t, config)
+	ours := build.VirtualNodesNode(build.VirtualNode("b", "b"))
+	others := build.VirtualNodesNode(build.VirtualNode("c", "c"))
+	ordinary := build.Node("worker")
+	if err := agent.Create(t.Context(), ours); err != nil {
+		t.Errorf("its own node: %v", err)
+	}
+	if err := home.Client().Create(t.Context(), ordinary.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{
+		"liqo.io/type":"virtual-node","liqo.io/remote-cluster-id":"b","x":"y"}}}`))
+	given := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{
+		"liqo.io/remote-cluster-id":"c"}}}`))
+	for name, err := range map[string]error{
+		"another provider's node":      agent.Create(t.Context(), others),
+		"taking over an ordinary node": agent.Patch(t.Context(), ordinary.DeepCopy(), patch),
+		"the same through its status":  agent.Status().Patch(t.Context(), ordinary.DeepCopy(), patch),
+		"deleting an ordinary node":    agent.Delete(t.Context(), ordinary.DeepCopy()),
+		"an ordinary node":             agent.Create(t.Context(), build.Node("new")),
+		"giving its own to another":    agent.Patch(t.Context(), ours.DeepCopy(), given),
+	} {
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "the agent of provider b may ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := agent.Patch(t.Context(), ours.DeepCopy(), patch); err != nil {
+		t.Errorf("labels of its own node: %v", err)
+	}
+	if err := agent.Delete(t.Context(), ours); err != nil {
+		t.Errorf("deleting its own node: %v", err)
+	}
+}
+
+func connect(t *testing.T, config *rest.Config) client.Client {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
