@@ -12,7 +12,6 @@ import (
 	"github.com/virtual-kubelet/virtual-kubelet/node/api"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/twinspace/twinspace/provider/translate"
 )
@@ -24,9 +23,8 @@ type logOptionsKey struct{}
 func withLogOptions(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/containerLogs/") {
-			opts := &corev1.PodLogOptions{}
-			if err := scheme.ParameterCodec.DecodeParameters(r.URL.Query(), corev1.SchemeGroupVersion,
-				opts); err != nil {
+			opts, err := parseLogOptions(r.URL.Query())
+			if err != nil {
 				http.Error(w, "cannot read log options: "+err.Error(), http.StatusBadRequest)
 				return
 			}
