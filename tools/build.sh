@@ -21,7 +21,7 @@ cd "$dir"
 # Counting what a package needs may download modules first.
 total=$(go list -deps "$pkg" 2>"$log" | wc -l)
 
-{ go build -v -trimpath "$@" -o "$out" "$pkg" 2>&1; echo $? >"$status"; } |
+{ go build -v "$@" -o "$out" "$pkg" 2>&1; echo $? >"$status"; } |
 	awk -v name="$name" -v why="$why" -v total="$total" -v tty="$tty" -v log_="$log" '
 	/^go: downloading / { fetched++; report(); next }
 	# A package path has no spaces; anything else is a message of the compiler, kept for the end.
