@@ -69,7 +69,7 @@ func (o *Offloadings) message(p *pass) string {
 
 // announce tells users, once, which cluster's twin became ready, failed or is on its way out.
 func (o *Offloadings) announce(before, after *v1beta1.NamespaceOffloading) {
-	if !after.DeletionTimestamp.IsZero() {
+	if after.Status.OffloadingPhase == v1beta1.PhaseTerminating {
 		return // its namespace may be going too, and take no events any more
 	}
 	for id, conditions := range after.Status.RemoteNamespacesConditions {
