@@ -45,8 +45,6 @@ build-race: build
 	@for part in $(PARTS); do \
 		$(BUILD) . bin/race/$$part "ours, with the race detector" ./cmd/$$part $(RACE) -ldflags "$(our_version)" || exit 1; \
 	done
-	@ln -sf ../playground bin/race/playground
-	@ln -sf ../kwok bin/race/kwok
 
 .PHONY: test
 test: build build-race ## Prove it: unit, integration and end-to-end tests, with the race detector

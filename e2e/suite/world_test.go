@@ -43,7 +43,8 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	playground, err = env.Up(ctx, env.Options{
-		Dir: dir, Bin: programs(root), Providers: 2, Nodes: 3, Peer: true, Tied: true, Out: os.Stderr,
+		Dir: dir, Bin: filepath.Join(root, "bin"), Ours: raced(root), Providers: 2, Nodes: 3, Peer: true, Tied: true,
+		Out: os.Stderr,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "start playground:", err)
@@ -64,13 +65,13 @@ func run(m *testing.M) int {
 	return code
 }
 
-// programs returns the folder of the components that were built with the race detector, where there is one.
-func programs(root string) string {
-	raced := filepath.Join(root, "bin", "race")
-	if _, err := os.Stat(filepath.Join(raced, "virtual-kubelet")); err == nil {
-		return raced
+// raced returns the folder of our components built with the race detector, or "" where there is none.
+func raced(root string) string {
+	dir := filepath.Join(root, "bin", "race")
+	if _, err := os.Stat(filepath.Join(dir, "virtual-kubelet")); err != nil {
+		return ""
 	}
-	return filepath.Join(root, "bin")
+	return dir
 }
 
 // races returns what the race detector found in any component.
