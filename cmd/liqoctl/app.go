@@ -110,6 +110,7 @@ func (a *app) logs(*cobra.Command) error {
 		ctrllog.SetLogger(logr.Discard())
 		return nil
 	}
+	klog.ClearLogger()
 	klog.SetOutput(a.Err)
 	klog.LogToStderr(false)
 	var level klog.Level

@@ -124,7 +124,29 @@ func TestLife(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the log of requests holds no secret", func(t *testing.T) { verbose(t, home) })
 	t.Run("kubeconfigs", func(t *testing.T) { kubeconfigs(t, home) })
+}
+
+// verbose shows what is asked, but nothing of what makes the asking possible.
+func verbose(t *testing.T, c *env.Cluster) {
+	const canary = "canary-token-7d1f"
+	config, err := clientcmd.LoadFromFile(c.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*config.AuthInfos[config.Contexts[config.CurrentContext].AuthInfo] = api.AuthInfo{Token: canary}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	_, out, errOut := real(t.Context(), "--kubeconfig", file, "--verbose", "info")
+	if !strings.Contains(errOut, "/api") {
+		t.Errorf("no request is shown: %s", errOut)
+	}
+	if strings.Contains(out+errOut, canary) {
+		t.Error("the token is shown")
+	}
 }
 
 // kubeconfigs: each way to get one wrong is told from the others, in one line.

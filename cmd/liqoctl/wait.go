@@ -96,7 +96,11 @@ func (a *app) awaitHome(ctx context.Context, home *cluster, namespace string, ti
 		if err != nil {
 			return false, fmt.Errorf("look at namespace %s: %w", namespace, err)
 		}
-		if now := "waiting for twins to go: " + reasons(off); now != said {
+		now := "waiting for twins to go"
+		if len(off.Status.RemoteNamespacesConditions) > 0 {
+			now += ": " + reasons(off)
+		}
+		if now != said {
 			said = now
 			a.progress(now)
 		}
