@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -154,6 +155,7 @@ func policies(t *testing.T, home *env.Cluster) {
 		}
 	})
 	t.Run("tightening the strategy warns, and is done", func(t *testing.T) { tighten(t, admin, warnings) })
+	t.Run("the scheduler adds its toleration and changes nothing else", func(t *testing.T) { scheduler(t, home) })
 	t.Run("an agent writes only its provider's nodes", func(t *testing.T) { agents(t, home) })
 }
 
@@ -179,6 +181,60 @@ func tighten(t *testing.T, admin client.Client, warnings *warned) {
 		if got := strings.Contains(strings.Join(*warnings, "\n"), want); got != step.warn {
 			t.Errorf("to %s: warned %t (%q)", step.to, got, *warnings)
 		}
+	}
+}
+
+func scheduler(t *testing.T, home *env.Cluster) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "default"}}
+	other := corev1.Toleration{Key: "other", Operator: corev1.TolerationOpExists}
+	pod := build.Pod("web").Namespace("shop").Label("a", "b").Annotation("c", "d").Tolerate(other).
+		Spec(func(s *corev1.PodSpec) {
+			s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/wait"}}
+			s.InitContainers = []corev1.Container{{Name: "init", Image: build.Image}}
+		}).Obj()
+	for _, object := range []client.Object{account, pod} {
+		if err := home.Client().Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := map[string]struct {
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"the toleration": {func(p *corev1.Pod) {
+			p.Spec.Tolerations = append(p.Spec.Tolerations, v1beta1.Toleration())
+		}, ""},
+		"nothing": {func(*corev1.Pod) {}, ""},
+		"another toleration": {func(p *corev1.Pod) {
+			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Operator: corev1.TolerationOpExists})
+		}, "may add no toleration"},
+		"a label":          {func(p *corev1.Pod) { p.Labels["a"] = "x" }, "metadata"},
+		"a new label":      {func(p *corev1.Pod) { p.Labels["x"] = "y" }, "metadata"},
+		"no label":         {func(p *corev1.Pod) { p.Labels = nil }, "metadata"},
+		"an annotation":    {func(p *corev1.Pod) { p.Annotations["c"] = "x" }, "metadata"},
+		"a finalizer":      {func(p *corev1.Pod) { p.Finalizers = []string{"example.com/x"} }, "metadata"},
+		"an image":         {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" }, "may change nothing"},
+		"an initial image": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "evil" }, "may change nothing"},
+		"a deadline":       {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) }, "may change nothing"},
+		"a gate":           {func(p *corev1.Pod) { p.Spec.SchedulingGates = nil }, "may change nothing"},
+	}
+	for _, user := range []string{"system:kube-scheduler", "system:serviceaccount:liqo:scheduler"} {
+		config := home.Config()
+		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
+		c := connect(t, config)
+		for name, tt := range tests {
+			changed := pod.DeepCopy()
+			tt.change(changed)
+			err := c.Patch(t.Context(), changed, client.MergeFrom(pod), client.DryRunAll)
+			if (tt.want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s changes %s: %v", user, name, err)
+			}
+		}
+	}
+	changed := pod.DeepCopy()
+	changed.Labels["a"] = "x"
+	if err := home.Client().Patch(t.Context(), changed, client.MergeFrom(pod), client.DryRunAll); err != nil {
+		t.Errorf("everybody else: %v", err)
 	}
 }
 
