@@ -67,7 +67,7 @@ func (p *Pods) occupied(ctx context.Context, w *work) error {
 			fmt.Sprintf("pod %s/%s exists at the provider and is not ours", away.Namespace, away.Name))
 	default: // a predecessor
 		if removal(away, nil, doReplace) == doReplace {
-			if err := p.remove(ctx, away, ownGrace(away)); err != nil {
+			if err := p.remove(ctx, w.key, away, ownGrace(away)); err != nil {
 				return err
 			}
 		}

@@ -37,7 +37,7 @@ func (p *Pods) orphan(ctx context.Context, w *work) error {
 	if removal(w.away, ptr.To[int64](0), doOrphan) != doOrphan {
 		return nil
 	}
-	return p.remove(ctx, w.away, ptr.To[int64](0))
+	return p.remove(ctx, w.key, w.away, ptr.To[int64](0))
 }
 
 // confirm asks for a remote pod that the watch should have shown by now.
@@ -110,7 +110,7 @@ func (p *Pods) finish(ctx context.Context, w *work) error {
 		}
 		if away != nil {
 			if removal(away, w.home.DeletionGracePeriodSeconds, doRemove) == doRemove {
-				return p.remove(ctx, away, w.home.DeletionGracePeriodSeconds)
+				return p.remove(ctx, w.key, away, w.home.DeletionGracePeriodSeconds)
 			}
 			return again{after: time.Second} // the watch is late
 		}

@@ -98,9 +98,9 @@ func (p *Pods) reconcile(ctx context.Context, k key) error {
 	case doMirror:
 		return p.mirror(ctx, w)
 	case doRemove:
-		return p.remove(ctx, w.away, w.home.DeletionGracePeriodSeconds)
+		return p.remove(ctx, k, w.away, w.home.DeletionGracePeriodSeconds)
 	case doStop, doReplace:
-		return p.remove(ctx, w.away, ownGrace(w.away))
+		return p.remove(ctx, k, w.away, ownGrace(w.away))
 	default:
 		return p.conclude(ctx, w, do)
 	}
@@ -139,8 +139,7 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 	if home == nil && !known {
 		return nil, errIncomplete
 	}
-	w.away = w.space.watch.pod(key{Namespace: w.space.away, Name: k.Name})
-	if w.away != nil {
+	if w.away = p.awayPod(k, w.space); w.away != nil {
 		w.owner = translate.HomeUID(w.away, p.opts.Origin)
 	}
 	if home == nil {
@@ -161,6 +160,15 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 		return w, p.settleTwin(ctx, w)
 	}
 	return w, nil
+}
+
+// awayPod returns the remote pod as the watch shows it, unless the provider has said since that it is gone.
+func (p *Pods) awayPod(k key, space twin) *corev1.Pod {
+	away := space.watch.pod(key{Namespace: space.away, Name: k.Name})
+	if away != nil && p.memory.isBuried(k, away.UID) {
+		return nil
+	}
+	return away
 }
 
 // settleTwin decides about a namespace that nobody mentioned: without a mapping it has no twin, once there was time

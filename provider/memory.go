@@ -36,9 +36,13 @@ type record struct {
 type memory struct {
 	mu      sync.Mutex
 	records map[key]*record
+	// buried are remote pods that the provider says are gone, whatever the watch shows.
+	buried map[key]types.UID
 }
 
-func newMemory() *memory { return &memory{records: map[key]*record{}} }
+func newMemory() *memory {
+	return &memory{records: map[key]*record{}, buried: map[key]types.UID{}}
+}
 
 // with calls f on the record of a home pod, which is a new one when the name belonged to another pod before.
 func (m *memory) with(k key, home types.UID, f func(*record)) {
@@ -66,6 +70,20 @@ func (m *memory) forget(k key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.records, k)
+	delete(m.buried, k)
+}
+
+// bury notes that a remote pod is gone.
+func (m *memory) bury(k key, away types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.buried[k] = away
+}
+
+func (m *memory) isBuried(k key, away types.UID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.buried[k] == away
 }
 
 // created notes a remote pod that the watch is yet to show.

@@ -67,6 +67,22 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+func TestBuried(t *testing.T) {
+	k := key{Namespace: "shop", Name: "web"}
+	m := newMemory()
+	if m.isBuried(k, "away-1") {
+		t.Error("buried before it died")
+	}
+	m.bury(k, "away-1")
+	if !m.isBuried(k, "away-1") || m.isBuried(k, "away-2") {
+		t.Error("want exactly away-1 buried")
+	}
+	m.forget(k)
+	if m.isBuried(k, "away-1") {
+		t.Error("buried pods are remembered for ever")
+	}
+}
+
 func TestLatest(t *testing.T) {
 	k := key{Namespace: "shop", Name: "web"}
 	at := func(uid, version string) *corev1.Pod {

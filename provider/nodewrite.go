@@ -165,7 +165,11 @@ func (n *Nodes) patchStatus(ctx context.Context, before, after *v1beta1.VirtualN
 		return nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := n.Status().Patch(ctx, after, patch); client.IgnoreNotFound(err) != nil {
+	err := n.Status().Patch(ctx, after, patch)
+	if apierrors.IsConflict(err) {
+		return nil // what somebody else wrote is on its way to us, and brings us back
+	}
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write status of VirtualNode: %w", err)
 	}
 	return nil

@@ -30,8 +30,8 @@ const (
 	callTimeout = 10 * time.Second
 	// settle is for how long "pending" is kept to ourselves: most pods start within it, and are then told of once.
 	settle = 2 * time.Second
-	// lateWatch is when a remote pod that we created and the watch does not show is asked for.
-	lateWatch = 10 * time.Second
+	// lateWatch is when a remote pod is asked for whose creation or deletion the watch does not show.
+	lateWatch = 5 * time.Second
 	// noTwin is how long after the start a namespace that nobody has mentioned, and that has no mapping, counts as one
 	// without a twin. A NamespaceMap that was deleted by hand is back sooner.
 	noTwin = time.Minute
@@ -107,7 +107,7 @@ func NewPods(o PodsOptions) *Pods {
 	p.limiter = workqueue.NewTypedItemExponentialFailureRateLimiter[key](backoffBase, backoffMax)
 	p.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{Name: "pods"})
 	if o.Health != nil {
-		o.Health.Notify(p.enqueueAll)
+		o.Health.Notify(p.healthChanged)
 	}
 	return p
 }

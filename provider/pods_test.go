@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -45,6 +46,7 @@ func TestPodsOnRealServers(t *testing.T) {
 		"a finished pod stays finished":                    testFinished,
 		"an unreachable provider makes pods not ready":     testUnreachable,
 		"a provider that throttles or breaks fails no pod": testTroubles,
+		"a pod goes although the watch of its twin is cut": testCutWatch,
 		"a lost watch of a deletion is made good":          testMissedDeletion,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -581,6 +583,71 @@ func testTroubles(s *shop) {
 	if last := <-phases; last != corev1.PodRunning {
 		s.Errorf("it was last %s", last)
 	}
+}
+
+// scissors cuts the lists and watches of pods, and nothing else.
+type scissors struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	cut  bool
+	open []io.Closer
+}
+
+func (c *scissors) RoundTrip(req *http.Request) (*http.Response, error) {
+	list := req.Method == http.MethodGet && strings.HasSuffix(req.URL.Path, "/pods")
+	c.mu.Lock()
+	cut := c.cut
+	c.mu.Unlock()
+	if list && cut {
+		return nil, errors.New("connection reset by peer")
+	}
+	resp, err := c.next.RoundTrip(req)
+	if err == nil && list {
+		c.mu.Lock()
+		c.open = append(c.open, resp.Body)
+		c.mu.Unlock()
+	}
+	return resp, err
+}
+
+func (c *scissors) use() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = true
+	for _, body := range c.open {
+		_ = body.Close()
+	}
+}
+
+func testCutWatch(s *shop) {
+	c := &scissors{}
+	config := s.planes[1].Config()
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		c.next = next
+		return c
+	})
+	away, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		s.Fatal(err)
+	}
+	p, _ := s.agent(func(o *PodsOptions) { o.Away = away })
+	p.TwinReady(s.ns, s.twin)
+	home, remote := s.running("web")
+	c.use()
+	s.deleteHome("web", nil)
+	s.eventually("the remote pod is deleted", func() error {
+		got, err := s.awayPod("web")
+		if err == nil && got.DeletionTimestamp == nil {
+			return errors.New("it is not")
+		}
+		return err
+	})
+	s.never("home leaves first", func() error {
+		_, err := s.homePod("web")
+		return err
+	})
+	s.end(remote)
+	s.gone(s.homePod, home)
 }
 
 func testMissedDeletion(s *shop) {

@@ -93,6 +93,22 @@ func (p *Pods) watchTwin(t *twin) {
 	t.watch = w
 }
 
+// healthChanged begins the watches anew when the provider is back: those that a cut ended may wait for half a minute.
+func (p *Pods) healthChanged() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opts.Health.Err() == nil {
+		for _, t := range p.twins {
+			if t.watch != nil {
+				t.watch.stop()
+				t.watch = nil
+				p.watchTwin(t)
+			}
+		}
+	}
+	p.enqueueNamespace(metav1.NamespaceAll)
+}
+
 func (p *Pods) enqueueAway(home string, obj any) {
 	if pod, ok := obj.(*corev1.Pod); ok {
 		p.queue.Add(key{Namespace: home, Name: pod.Name})

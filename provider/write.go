@@ -63,20 +63,22 @@ func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) erro
 	return nil
 }
 
-// remove deletes exactly this remote pod. What remains is told by its watch.
-func (p *Pods) remove(ctx context.Context, away *corev1.Pod, grace *int64) error {
+// remove deletes exactly this remote pod. How it ends is told by its watch; if that is cut, the pod is asked for again.
+func (p *Pods) remove(ctx context.Context, k key, away *corev1.Pod, grace *int64) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := p.opts.Away.CoreV1().Pods(away.Namespace).Delete(ctx, away.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
 	})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return again{after: time.Second} // its watch is late
-	}
-	if err != nil {
+	switch {
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // its name is free, or another's
+		p.memory.bury(k, away.UID)
+		return again{}
+	case err != nil:
 		return fmt.Errorf("delete remote pod: %w", err)
+	default:
+		return again{after: lateWatch}
 	}
-	return nil
 }
 
 // ownGrace is the grace period that a remote pod asks for. The API accepts negative ones, and means 1.
