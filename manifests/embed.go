@@ -16,9 +16,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// Files holds the folders: crd and base are for a home cluster, provider is what a peering puts on a provider.
+// Files holds the folders: crd and base are for a home cluster, provider is what a peering puts on a provider, and
+// scheduler has the two ways to configure ours.
 //
-//go:embed crd base provider
+//go:embed crd base provider scheduler
 var Files embed.FS
 
 // Objects returns the objects of a folder of [Files], in the order of its file names and of each file's documents.
@@ -34,15 +35,24 @@ func Objects(dir string) ([]*unstructured.Unstructured, error) {
 		if entry.IsDir() || path.Ext(name) != ".yaml" || strings.HasPrefix(entry.Name(), "kustomization") {
 			continue
 		}
-		content, err := Files.ReadFile(name)
+		more, err := File(name)
 		if err != nil {
-			return nil, fmt.Errorf("read manifest: %w", err)
-		}
-		more, err := decode(content)
-		if err != nil {
-			return nil, fmt.Errorf("decode %s: %w", name, err)
+			return nil, err
 		}
 		objects = append(objects, more...)
+	}
+	return objects, nil
+}
+
+// File returns the objects of one file of [Files].
+func File(name string) ([]*unstructured.Unstructured, error) {
+	content, err := Files.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read manifest: %w", err)
+	}
+	objects, err := decode(content)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", name, err)
 	}
 	return objects, nil
 }

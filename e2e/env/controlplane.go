@@ -3,6 +3,12 @@ package env
 import (
 	"fmt"
 	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/twinspace/twinspace/manifests"
 )
 
 // component returns how a component of the cluster is run.
@@ -146,34 +152,6 @@ rules:
 - level: Metadata
 `
 
-// schedulerConfig is that of any cluster.
-const schedulerConfig = `apiVersion: kubescheduler.config.k8s.io/v1
-kind: KubeSchedulerConfiguration
-clientConnection:
-  kubeconfig: %q
-  qps: 300
-  burst: 500
-leaderElection:
-  leaderElect: false
-`
-
-// offloadingProfile makes ours the default scheduler, as manifests/scheduler/replace-default.yaml does; a test keeps
-// them the same. Only the consumer has it: a provider is a cluster on which nothing of ours is installed.
-const offloadingProfile = `profiles:
-  - schedulerName: default-scheduler
-    plugins:
-      multiPoint:
-        enabled:
-          - name: NamespaceOffloading
-          - name: OffloadingTaintToleration
-            weight: 3
-        disabled:
-          - name: TaintToleration
-      bind:
-        enabled:
-          - name: NamespaceOffloading
-`
-
 // configuration writes the files that the control plane's flags refer to.
 func (c *Cluster) configuration() error {
 	if err := os.MkdirAll(c.path(), 0o700); err != nil {
@@ -182,9 +160,30 @@ func (c *Cluster) configuration() error {
 	if err := writeFile(c.path("audit-policy.yaml"), []byte(auditPolicy)); err != nil {
 		return err
 	}
-	config := fmt.Sprintf(schedulerConfig, c.path(Scheduler+suffixKubeconfig))
-	if c.index == 0 {
-		config += offloadingProfile
+	config, err := c.schedulerConfig()
+	if err != nil {
+		return err
 	}
-	return writeFile(c.path("scheduler.yaml"), []byte(config))
+	return writeFile(c.path("scheduler.yaml"), config)
+}
+
+// schedulerConfig is the configuration that we ship for the default scheduler. Providers have it too, though nothing of
+// ours is installed there: it must not get in the way where our kinds are missing.
+func (c *Cluster) schedulerConfig() ([]byte, error) {
+	config, err := manifests.File("scheduler/replace-default.yaml")
+	if err != nil {
+		return nil, err
+	}
+	for field, value := range map[string]any{
+		"clientConnection.kubeconfig": c.path(Scheduler + suffixKubeconfig), "leaderElection.leaderElect": false,
+	} {
+		if err := unstructured.SetNestedField(config[0].Object, value, strings.Split(field, ".")...); err != nil {
+			return nil, fmt.Errorf("configure scheduler: %w", err)
+		}
+	}
+	out, err := yaml.Marshal(config[0].Object)
+	if err != nil {
+		return nil, fmt.Errorf("configure scheduler: %w", err)
+	}
+	return out, nil
 }
