@@ -17,7 +17,6 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -266,7 +265,7 @@ func (r *Maps) SetupWithManager(mgr manager.Manager) error {
 		For(&v1beta1.NamespaceMap{}, builder.WithPredicates(notable)).
 		Watches(&v1beta1.VirtualNode{}, ofVirtualNode, builder.WithPredicates(candidateChanged())).
 		WatchesMetadata(&corev1.Node{}, ofNode, builder.WithPredicates(deleted)).
-		WithOptions(controller.Options{RateLimiter: backoff[reconcile.Request]()}).
+		WithOptions(queueOptions[reconcile.Request](1)).
 		Complete(r)
 }
 

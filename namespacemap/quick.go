@@ -11,7 +11,6 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -82,6 +81,6 @@ func (q *Quick) SetupWithManager(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("quickoffloading").
 		For(&corev1.Namespace{}, builder.OnlyMetadata, builder.WithPredicates(namespaceChanged())).
 		Watches(&v1beta1.NamespaceOffloading{}, handler.EnqueueRequestsFromMapFunc(toNamespace)).
-		WithOptions(controller.Options{RateLimiter: backoff[reconcile.Request]()}).
+		WithOptions(queueOptions[reconcile.Request](1)).
 		Complete(q)
 }

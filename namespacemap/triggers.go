@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -61,9 +60,7 @@ func (o *Offloadings) SetupWithManager(mgr manager.Manager) error {
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(ofNamespace),
 			builder.WithPredicates(namespaceChanged())).
 		Watches(&rbacv1.RoleBinding{}, handler.EnqueueRequestsFromMapFunc(besides)).
-		WithOptions(controller.Options{
-			RateLimiter: backoff[reconcile.Request](), MaxConcurrentReconciles: workers,
-		}).
+		WithOptions(queueOptions[reconcile.Request](workers)).
 		Complete(o)
 }
 

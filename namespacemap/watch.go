@@ -34,9 +34,9 @@ type twinQueue = workqueue.TypedRateLimitingInterface[TwinKey]
 // watched there as metadata, by our label, for a sign that something happened to a twin. A provider that does not
 // answer keeps neither the manager nor the reconciler from starting.
 func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) error {
-	c, err := controller.NewTyped("twins-"+t.ClusterID, mgr, controller.TypedOptions[TwinKey]{
-		Reconciler: t, RateLimiter: backoff[TwinKey](), MaxConcurrentReconciles: twinWorkers,
-	})
+	options := queueOptions[TwinKey](twinWorkers)
+	options.Reconciler = t
+	c, err := controller.NewTyped("twins-"+t.ClusterID, mgr, options)
 	if err != nil {
 		return fmt.Errorf("set up twins: %w", err)
 	}
