@@ -215,8 +215,10 @@ func scheduler(t *testing.T, home *env.Cluster) {
 		"a finalizer":      {func(p *corev1.Pod) { p.Finalizers = []string{"example.com/x"} }, "metadata"},
 		"an image":         {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" }, "may change nothing"},
 		"an initial image": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "evil" }, "may change nothing"},
-		"a deadline":       {func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) }, "may change nothing"},
-		"a gate":           {func(p *corev1.Pod) { p.Spec.SchedulingGates = nil }, "may change nothing"},
+		"a deadline": {
+			func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) }, "may change nothing",
+		},
+		"a gate": {func(p *corev1.Pod) { p.Spec.SchedulingGates = nil }, "may change nothing"},
 	}
 	for _, user := range []string{"system:kube-scheduler", "system:serviceaccount:liqo:scheduler"} {
 		config := home.Config()
