@@ -234,9 +234,11 @@ func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node) (form, bool) {
 }
 
 func (n *Nodes) setConditions(vn *v1beta1.VirtualNode, s state) {
-	n.setCondition(vn, v1beta1.VirtualNodeCondition{
-		Type: v1beta1.VirtualKubeletCondition, Status: v1beta1.StatusRunning,
-	})
+	if vn.DeletionTimestamp.IsZero() { // after that the condition is the controller-manager's, which says what it waits for
+		n.setCondition(vn, v1beta1.VirtualNodeCondition{
+			Type: v1beta1.VirtualKubeletCondition, Status: v1beta1.StatusRunning,
+		})
+	}
 	n.setCondition(vn, v1beta1.VirtualNodeCondition{Type: v1beta1.NodeCondition, Status: s.node, Message: s.message})
 }
 

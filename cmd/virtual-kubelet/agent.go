@@ -25,8 +25,12 @@ import (
 	"github.com/twinspace/twinspace/reflection/remote"
 )
 
-// recorderName is who our events are from.
-const recorderName = "virtual-kubelet"
+const (
+	// recorderName is who our events are from.
+	recorderName = "virtual-kubelet"
+	// kubelet is the version of the kubelet API that our Nodes show; the agent's own version follows it.
+	kubelet = "v1.35.4+twinspace-"
+)
 
 // agent joins the features of one peering in one manager.
 type agent struct {
@@ -127,7 +131,7 @@ func (a *agent) nodes(pods *provider.Pods) error {
 	nodes := &provider.Nodes{
 		Client: a.mgr.GetClient(), Home: home, Provider: a.opts.remoteClusterID,
 		Offers: provider.NewOffers(away), Pods: pods, Health: a.away,
-		IPs: []string{a.opts.nodeIP}, Port: port, Version: version.Get().GitVersion,
+		IPs: []string{a.opts.nodeIP}, Port: port, Version: kubelet + version.Get().GitVersion,
 		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: clock.RealClock{},
 	}
 	server := &provider.Server{

@@ -13,9 +13,11 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -31,13 +33,13 @@ const leaseName = "virtual-kubelet"
 // run works until ctx ends.
 func run(ctx context.Context, opts *options) error {
 	ctrl.SetLogger(klog.NewKlogr())
-	config, err := clientcmd.BuildConfigFromFlags("", opts.kubeconfig)
+	home, err := clientcmd.BuildConfigFromFlags("", opts.kubeconfig)
 	if err != nil {
 		return fmt.Errorf("load the kubeconfig: %w", err)
 	}
-	config.QPS, config.Burst = opts.homeQPS, opts.homeBurst
-	config.UserAgent = rest.DefaultKubernetesUserAgent()
-	mgr, err := newManager(config, opts)
+	home.QPS, home.Burst = opts.homeQPS, opts.homeBurst
+	home.UserAgent = rest.DefaultKubernetesUserAgent()
+	mgr, err := newManager(home, opts)
 	if err != nil {
 		return err
 	}
@@ -50,7 +52,7 @@ func run(ctx context.Context, opts *options) error {
 	}
 	// Asked once before anything is shown to anybody, or a restart would look like an outage. What it finds is in Err.
 	_ = away.Probe(ctx)
-	agent := &agent{opts: opts, mgr: mgr, home: config, away: away, secret: secret}
+	agent := &agent{opts: opts, mgr: mgr, home: home, away: away, secret: secret}
 	if err := errors.Join(
 		agent.setUp(),
 		mgr.AddHealthzCheck("ping", healthz.Ping),
@@ -77,7 +79,7 @@ func connect(ctx context.Context, home client.Reader, at types.NamespacedName, o
 	})
 }
 
-func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
+func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, err
@@ -88,7 +90,7 @@ func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("select the provider's nodes: %w", err)
 	}
-	mgr, err := ctrl.NewManager(config, manager.Options{
+	mgr, err := ctrl.NewManager(home, manager.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
@@ -100,8 +102,10 @@ func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 				&corev1.Node{}: {Label: ourNodes, Transform: func(obj any) (any, error) { return obj, nil }},
 			},
 		},
-		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
-		HealthProbeBindAddress:        opts.healthAddress,
+		Metrics:                metricsserver.Options{BindAddress: opts.metricsAddress},
+		HealthProbeBindAddress: opts.healthAddress,
+		// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.
+		Controller:                    config.Controller{UsePriorityQueue: ptr.To(false)},
 		LeaderElection:                opts.leaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       tenant,
