@@ -234,7 +234,7 @@ func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node) (form, bool) {
 }
 
 func (n *Nodes) setConditions(vn *v1beta1.VirtualNode, s state) {
-	if vn.DeletionTimestamp.IsZero() { // after that the condition is the controller-manager's, which says what it waits for
+	if vn.DeletionTimestamp.IsZero() { // after that it is the controller-manager's, which says what it waits for
 		n.setCondition(vn, v1beta1.VirtualNodeCondition{
 			Type: v1beta1.VirtualKubeletCondition, Status: v1beta1.StatusRunning,
 		})

@@ -57,8 +57,8 @@ const (
 	// namespace is another one.
 	AnnotationTwinHomeUID = "offloading.liqo.io/home-namespace-uid"
 
-	// AnnotationClusterUID, on a tenant namespace, is the UID of kube-system in the cluster on the other side (own): an id
-	// can be given twice, a UID cannot.
+	// AnnotationClusterUID, on a tenant namespace, is the UID of kube-system in the cluster on the other side (own):
+	// an id can be given twice, a UID cannot.
 	AnnotationClusterUID = "offloading.liqo.io/cluster-uid"
 
 	// AnnotationHomeUID is the UID of the home object on every object reflected to a provider, pods included (own).

@@ -1,5 +1,5 @@
-// Virtual-kubelet is the agent of one provider: it runs at home and makes that provider look like nodes, gives offloaded
-// namespaces their twins there, and keeps pods and what they need in step on both sides.
+// Virtual-kubelet is the agent of one provider: it runs at home and makes that provider look like nodes, gives
+// offloaded namespaces their twins there, and keeps pods and what they need in step on both sides.
 package main
 
 import (
@@ -48,7 +48,8 @@ func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "virtual-kubelet",
 		Short: "Make a provider look like nodes of this cluster",
-		Long: `virtual-kubelet, the agent, runs in the home cluster (the consumer), once per peering; of several replicas one leads.
+		Long: `virtual-kubelet, the agent, runs in the home cluster (the consumer), once per peering; of several
+replicas one leads.
 
 It serves every VirtualNode in the tenant namespace of its provider (liqo-tenant-<remote-cluster-id>): it keeps the
 Node and its lease, runs the pods bound to the Node in the twin namespaces at the provider and reports their status,

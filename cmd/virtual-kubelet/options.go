@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
-	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/twinspace/twinspace/namespacemap/naming"
 )
 
 // options are what the command line says.
@@ -57,7 +58,8 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.certFile, "tls-cert-file", o.certFile,
 		"Serving certificate of the kubelet API, read anew when it changes; self-signed when empty.")
 	fs.StringVar(&o.keyFile, "tls-private-key-file", o.keyFile, "Private key of --tls-cert-file.")
-	fs.IntVar(&o.workers, "workers", o.workers, "How many pods, and objects of each reflected kind, are worked on at once.")
+	fs.IntVar(&o.workers, "workers", o.workers,
+		"How many pods, and objects of each reflected kind, are worked on at once.")
 	fs.Float32Var(&o.homeQPS, "kube-api-qps", o.homeQPS, "Requests per second to the home API server.")
 	fs.IntVar(&o.homeBurst, "kube-api-burst", o.homeBurst, "Burst of requests to the home API server.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")
@@ -70,24 +72,7 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 
 // validate returns every mistake at once.
 func (o *options) validate() error {
-	var errs []error
-	for flag, id := range map[string]string{"cluster-id": o.clusterID, "remote-cluster-id": o.remoteClusterID} {
-		for _, msg := range validation.IsDNS1123Label(id) {
-			errs = append(errs, fmt.Errorf("--%s %q: %s", flag, id, msg))
-		}
-	}
-	if o.clusterID != "" && o.clusterID == o.remoteClusterID {
-		errs = append(errs, errors.New("--cluster-id and --remote-cluster-id are equal: a cluster cannot peer with itself"))
-	}
-	if net.ParseIP(o.nodeIP) == nil {
-		errs = append(errs, fmt.Errorf("--node-ip %q: must be an IP address that the home API server reaches", o.nodeIP))
-	}
-	if o.kubeletPort < 1 || o.kubeletPort > 65535 {
-		errs = append(errs, fmt.Errorf("--kubelet-port %d: must be between 1 and 65535", o.kubeletPort))
-	}
-	if (o.certFile == "") != (o.keyFile == "") {
-		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must be given together"))
-	}
+	errs := append(o.identities(), o.endpoint()...)
 	if o.workers < 1 {
 		errs = append(errs, fmt.Errorf("--workers %d: must be at least 1", o.workers))
 	}
@@ -102,4 +87,32 @@ func (o *options) validate() error {
 		}
 	}
 	return utilerrors.NewAggregate(errs)
+}
+
+func (o *options) identities() []error {
+	var errs []error
+	for flag, id := range map[string]string{"cluster-id": o.clusterID, "remote-cluster-id": o.remoteClusterID} {
+		if err := naming.CheckClusterID(id); err != nil {
+			errs = append(errs, fmt.Errorf("--%s: %w", flag, err))
+		}
+	}
+	if o.clusterID != "" && o.clusterID == o.remoteClusterID {
+		errs = append(errs, errors.New("--cluster-id and --remote-cluster-id are equal: "+
+			"a cluster cannot peer with itself"))
+	}
+	return errs
+}
+
+func (o *options) endpoint() []error {
+	var errs []error
+	if net.ParseIP(o.nodeIP) == nil {
+		errs = append(errs, fmt.Errorf("--node-ip %q: must be an IP address at which the API server reaches us", o.nodeIP))
+	}
+	if o.kubeletPort < 1 || o.kubeletPort > 65535 {
+		errs = append(errs, fmt.Errorf("--kubelet-port %d: must be between 1 and 65535", o.kubeletPort))
+	}
+	if (o.certFile == "") != (o.keyFile == "") {
+		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must be given together"))
+	}
+	return errs
 }

@@ -68,7 +68,8 @@ func run(ctx context.Context, opts *options) error {
 func connect(ctx context.Context, home client.Reader, at types.NamespacedName, opts *options) (*remote.Cluster, error) {
 	var secret corev1.Secret
 	if err := home.Get(ctx, at, &secret); err != nil {
-		return nil, fmt.Errorf("read the credential for provider %s, which liqoctl peer makes: %w", opts.remoteClusterID, err)
+		return nil, fmt.Errorf("read the credential for provider %s, which liqoctl peer makes: %w",
+			opts.remoteClusterID, err)
 	}
 	credential, err := remote.Parse(secret.Data[v1beta1.KubeconfigKey])
 	if err != nil {
@@ -120,7 +121,9 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 // newScheme knows what the agent reads and writes, on both sides.
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(
+		corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme),
+	); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
 	return scheme, nil

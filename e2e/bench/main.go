@@ -1,8 +1,9 @@
-// Command bench measures what offloading costs, as ratios from one run: it brings the same pods to Running on ordinary
-// nodes of the home cluster and on a virtual node, with the same scheduler and the same fake kubelets behind both, in
-// alternating rounds, and compares time, API writes and the use of every process.
+// Command bench measures what offloading costs, as ratios from one run: it brings the same pods to Running on
+// ordinary nodes of the home cluster and on a virtual node, with the same scheduler and the same fake kubelets behind
+// both, in alternating rounds, and compares time, API writes and the use of every process.
 //
-// Absolute times depend on the machine and on what else it does; ratios from one run do so far less. `make bench` runs it.
+// Absolute times depend on the machine and on what else it does; ratios from one run do so far less. `make bench` runs
+// it.
 package main
 
 import (
@@ -20,8 +21,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -65,7 +67,9 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	fmt.Fprintln(os.Stderr, "starting a home cluster and one provider ...")
-	playground, err := env.Up(ctx, env.Options{Dir: dir, Bin: o.bin, Providers: 1, Nodes: o.nodes, Peer: true, Tied: true})
+	playground, err := env.Up(ctx, env.Options{
+		Dir: dir, Bin: o.bin, Providers: 1, Nodes: o.nodes, Peer: true, Tied: true,
+	})
 	if err != nil {
 		return err
 	}

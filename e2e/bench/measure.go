@@ -12,12 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	coreinformers "k8s.io/client-go/informers/core/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
@@ -87,7 +86,7 @@ func (b *bench) round(ctx context.Context, side, namespace string, pods int) (ro
 		return round{}, err
 	}
 	cpu := b.cpu()
-	start := time.Now() //nolint:forbidigo // a benchmark measures time
+	start := time.Now()
 	work := build.Deployment("work").Namespace(namespace).Replicas(int32(pods)).PodSpec(func(s *corev1.PodSpec) {
 		s.TerminationGracePeriodSeconds = ptr.To[int64](0)
 	}).Obj()
@@ -102,7 +101,7 @@ func (b *bench) round(ctx context.Context, side, namespace string, pods int) (ro
 	}
 	m := round{Seconds: time.Since(start).Seconds(), Writes: map[string]int{}, Reads: map[string]int{}}
 	// What follows the last pod, such as late events, belongs to the round as well.
-	if err := sleep(ctx, calm); err != nil {
+	if err := rest(ctx); err != nil {
 		return round{}, err
 	}
 	m.CPU = b.cpuSince(cpu)
@@ -118,7 +117,7 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 		return fmt.Errorf("create namespace: %w", err)
 	}
 	if side == home {
-		return sleep(ctx, calm)
+		return rest(ctx)
 	}
 	off := build.Offloading(namespace).Strategy(v1beta1.Remote).Obj()
 	if err := c.Create(ctx, off); err != nil {
@@ -131,7 +130,7 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("wait for the twin: %w", err)
 	}
-	return sleep(ctx, calm)
+	return rest(ctx)
 }
 
 // clean deletes the pods and the namespace, and waits until nothing of them is left anywhere.
@@ -156,14 +155,14 @@ func (b *bench) clean(ctx context.Context, namespace string, work *appsv1.Deploy
 	if err := gone(ns); err != nil {
 		return fmt.Errorf("wait until the namespace is gone: %w", err)
 	}
-	return sleep(ctx, calm)
+	return rest(ctx)
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+func rest(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(d):
+	case <-time.After(calm):
 		return nil
 	}
 }

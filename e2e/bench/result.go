@@ -49,7 +49,8 @@ func (r *result) print(w io.Writer) {
 	cpu := func(m round) float64 { return m.CPU[agent] / float64(r.Pods) * 1000 }
 
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "%d pods to Running, medians of %d rounds\t%s\t%s\tratio\tideal\n", r.Pods, len(r.Rounds[home]), home, away)
+	fmt.Fprintf(t, "%d pods to Running, medians of %d rounds\t%s\t%s\tratio\tideal\n",
+		r.Pods, len(r.Rounds[home]), home, away)
 	row := func(what string, of func(round) float64, ideal string) {
 		h, a := median(r.Rounds[home], of), median(r.Rounds[away], of)
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%s\n", what, h, a, a/h, ideal)

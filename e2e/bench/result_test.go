@@ -32,7 +32,10 @@ func TestTheTableComparesBothSidesPerPod(t *testing.T) {
 	r := &result{
 		Pods: 100,
 		Rounds: map[string][]round{
-			home: {{Seconds: 2, Writes: map[string]int{"consumer create pods": 100, "consumer update pods/status": 100}}},
+			home: {{
+				Seconds: 2,
+				Writes:  map[string]int{"consumer create pods": 100, "consumer update pods/status": 100},
+			}},
 			away: {{
 				Seconds: 5,
 				Writes:  map[string]int{"provider-1 create pods": 100, "consumer create pods": 300},

@@ -19,8 +19,10 @@ func TestTheCommandLineRefusesWhatItCannotDo(t *testing.T) {
 		code int
 		says string
 	}{
-		"an unknown flag":     {[]string{"offload", "namespace", w.ns, "--nope"}, 2, "unknown flag: --nope"},
-		"an unknown strategy": {[]string{"offload", "namespace", w.ns, "--pod-offloading-strategy", "remote"}, 2, "LocalAndRemote"},
+		"an unknown flag": {[]string{"offload", "namespace", w.ns, "--nope"}, 2, "unknown flag: --nope"},
+		"an unknown strategy": {
+			[]string{"offload", "namespace", w.ns, "--pod-offloading-strategy", "remote"}, 2, "LocalAndRemote",
+		},
 		"a bad selector":      {[]string{"offload", "namespace", w.ns, "-l", "a in ("}, 2, "a in ("},
 		"no namespace":        {[]string{"offload", "namespace"}, 2, "NAME"},
 		"a missing namespace": {[]string{"offload", "namespace", "nowhere"}, 1, "nowhere"},

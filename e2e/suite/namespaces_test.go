@@ -132,7 +132,8 @@ func TestAVirtualNodeThatAppearsLaterGetsItsTwinByItself(t *testing.T) {
 	w.create(gold)
 	w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
 	w.Expect(condition(w.offloading(), "provider-1", v1beta1.ConditionReady)).To(Equal("True/NamespaceCreated"))
-	w.Expect(w.get(away("provider-2"), "", w.twin(), &corev1.Namespace{})).To(MatchError(apierrors.IsNotFound, "not found"))
+	w.Expect(w.get(away("provider-2"), "", w.twin(), &corev1.Namespace{})).
+		To(MatchError(apierrors.IsNotFound, "not found"))
 	var node corev1.Node
 	w.Eventually(func() error { return w.get(w.home, "", gold.Name, &node) }).Should(Succeed())
 

@@ -30,12 +30,13 @@ func (w *world) bound(name string) (string, error) {
 }
 
 func toVirtualNodes(op corev1.NodeSelectorOperator) *corev1.Affinity {
+	term := corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{
+		Key: v1beta1.LabelNodeType, Operator: op, Values: []string{v1beta1.NodeTypeVirtual},
+	}}}
 	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-			MatchExpressions: []corev1.NodeSelectorRequirement{{
-				Key: v1beta1.LabelNodeType, Operator: op, Values: []string{v1beta1.NodeTypeVirtual},
-			}},
-		}}},
+		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{term},
+		},
 	}}
 }
 

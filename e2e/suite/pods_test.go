@@ -129,7 +129,7 @@ func TestTheVirtualNodeTellsTheTruthAndIsRepaired(t *testing.T) {
 		node := get(g)
 		g.Expect(node.Status.Allocatable.Pods().Value()).To(Equal(pods))
 		g.Expect(node.Labels).To(HaveKeyWithValue("topology.kubernetes.io/region", "region-1"))
-		g.Expect(node.Labels).To(HaveKeyWithValue(corev1.LabelArchStable, theirs.Items[0].Labels[corev1.LabelArchStable]))
+		g.Expect(node.Labels[corev1.LabelArchStable]).To(Equal(theirs.Items[0].Labels[corev1.LabelArchStable]))
 		g.Expect(node.Spec.Taints).To(ContainElement(v1beta1.Taint()))
 	}).Should(Succeed())
 
@@ -152,7 +152,9 @@ func TestTheVirtualNodeTellsTheTruthAndIsRepaired(t *testing.T) {
 		g.Expect(get(g).Status.Allocatable.Pods().Value()).To(Equal(pods + extra.Status.Allocatable.Pods().Value()))
 	}).Should(Succeed())
 	w.Expect(away("provider-1").Delete(w.ctx, extra)).To(Succeed())
-	w.Eventually(func(g Gomega) { g.Expect(get(g).Status.Allocatable.Pods().Value()).To(Equal(pods)) }).Should(Succeed())
+	w.Eventually(func(g Gomega) {
+		g.Expect(get(g).Status.Allocatable.Pods().Value()).To(Equal(pods))
+	}).Should(Succeed())
 }
 
 // ready returns status/reason of the node's Ready condition.

@@ -57,5 +57,6 @@ func TestOurComponentsHaveTheRightsThatTheyNeedAndAreNobodySpecial(t *testing.T)
 }
 
 func describe(event auditv1.Event) string {
-	return fmt.Sprintf("%s %s by %s: %s", event.Verb, event.RequestURI, event.User.Username, event.ResponseStatus.Message)
+	return fmt.Sprintf("%s %s by %s: %s",
+		event.Verb, event.RequestURI, event.User.Username, event.ResponseStatus.Message)
 }

@@ -5,8 +5,6 @@ import "time"
 // How long a scenario waits. They are generous, because a machine with two cores runs three control planes and the race
 // detector at once; what is measured is measured by e2e/bench.
 const (
-	// soon is for what follows from one change in one cluster.
-	soon = 30 * time.Second
 	// later is for what goes through several components and back.
 	later = 90 * time.Second
 	// outage is for what must wait until a cut provider counts as unreachable, or is back.

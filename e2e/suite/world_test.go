@@ -102,8 +102,8 @@ type world struct {
 	ns   string
 }
 
-// newWorld makes a namespace at home, which goes after the scenario, and returns what acts on it. Nobody waits for it to
-// be gone: Kubernetes takes its time with that, and the scenarios that are about it wait themselves.
+// newWorld makes a namespace at home, which goes after the scenario, and returns what acts on it. Nobody waits for it
+// to be gone: Kubernetes takes its time with that, and the scenarios that are about it wait themselves.
 func newWorld(t *testing.T, ns string) *world {
 	t.Helper()
 	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), home: playground.Consumer().Client(), ns: ns}
@@ -209,7 +209,8 @@ func (w *world) pods(c client.Client, namespace string) ([]corev1.Pod, error) {
 	}
 	var live []corev1.Pod
 	for _, pod := range list.Items {
-		if pod.DeletionTimestamp.IsZero() && pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded {
+		finished := pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+		if pod.DeletionTimestamp.IsZero() && !finished {
 			live = append(live, pod)
 		}
 	}
@@ -261,7 +262,8 @@ func (w *world) twinPods(n int) []corev1.Pod {
 // endpoints returns how often each ready address is behind a Service in a namespace of a cluster.
 func (w *world) endpoints(c client.Client, namespace, service string) (map[string]int, error) {
 	var slices discoveryv1.EndpointSliceList
-	err := c.List(w.ctx, &slices, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service})
+	err := c.List(w.ctx, &slices, client.InNamespace(namespace),
+		client.MatchingLabels{discoveryv1.LabelServiceName: service})
 	addresses := map[string]int{}
 	for _, slice := range slices.Items {
 		for _, endpoint := range slice.Endpoints {
