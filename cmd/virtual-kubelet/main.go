@@ -71,10 +71,10 @@ Its credential for the provider is the Secret that liqoctl peer has put into the
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			if err := logsapi.ValidateAndApply(logging, nil); err != nil {
+			if err := opts.validate(); err != nil {
 				return err
 			}
-			if err := opts.validate(); err != nil {
+			if err := logsapi.ValidateAndApply(logging, nil); err != nil {
 				return err
 			}
 			return run(ctrl.SetupSignalHandler(), opts)
