@@ -3,50 +3,18 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"context"
 	"os"
 
-	"github.com/spf13/cobra"
-	"k8s.io/component-base/cli"
-	logsapi "k8s.io/component-base/logs/api/v1"
-	"k8s.io/component-base/version"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"github.com/twinspace/twinspace/cmd/internal/daemon"
 )
 
-// Exit codes besides 0, done.
-const (
-	exitFailed = 1
-	exitUsage  = 2
-)
+func main() { os.Exit(program().Main()) }
 
-// usageError is the fault of whoever wrote the command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func main() {
-	os.Exit(exitCode(cli.RunNoErrOutput(newCommand())))
-}
-
-// exitCode prints an error and returns the exit code for it.
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "Error:", err)
-	if usage := (usageError{}); errors.As(err, &usage) {
-		fmt.Fprintln(os.Stderr, "See 'controller-manager --help' for usage.")
-		return exitUsage
-	}
-	return exitFailed
-}
-
-func newCommand() *cobra.Command {
+func program() daemon.Program {
 	opts := defaults()
-	logging := logsapi.NewLoggingConfiguration()
-	cmd := &cobra.Command{
-		Use:   "controller-manager",
+	return daemon.Program{
+		Name:  "controller-manager",
 		Short: "Keep the home side of namespace offloading",
 		Long: `controller-manager runs in the home cluster (the consumer), usually two replicas of which one leads.
 
@@ -62,27 +30,8 @@ until then /readyz says that they are missing.`,
 
   # From outside, for development
   controller-manager --kubeconfig ~/.kube/config --cluster-id consumer --metrics-bind-address 127.0.0.1:8080`,
-		Version:      version.Get().GitVersion,
-		SilenceUsage: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("controller-manager takes no arguments, got %q", args)}
-			}
-			return nil
-		},
-		RunE: func(*cobra.Command, []string) error {
-			if err := logsapi.ValidateAndApply(logging, nil); err != nil {
-				return err
-			}
-			if err := opts.validate(); err != nil {
-				return err
-			}
-			return run(ctrl.SetupSignalHandler(), opts)
-		},
+		AddFlags: opts.addFlags,
+		Validate: opts.validate,
+		Run:      func(ctx context.Context) error { return run(ctx, opts) },
 	}
-	cmd.SetVersionTemplate("controller-manager {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	opts.addFlags(cmd.Flags())
-	logsapi.AddFlags(logging, cmd.Flags())
-	return cmd
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -52,63 +51,16 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-func TestRequestsAreLimitedOnPurpose(t *testing.T) {
-	if opts := defaults(); opts.qps < 100 || opts.burst < 200 {
-		t.Errorf("qps %v, burst %v: client-go's defaults of 5 and 10 would be as bad", opts.qps, opts.burst)
-	}
-}
-
-func TestExitCodes(t *testing.T) {
-	tests := map[string]struct {
-		err  error
-		want int
-	}{
-		"done":                       {nil, 0},
-		"failed":                     {errors.New("no"), 1},
-		"a usage error":              {usageError{errors.New("unknown flag")}, 2},
-		"a usage error in a wrapper": {fmt.Errorf("run: %w", usageError{errors.New("unknown flag")}), 2},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := exitCode(tc.err); got != tc.want {
-				t.Errorf("got %d, want %d", got, tc.want)
-			}
-		})
-	}
-}
-
-func TestCommandLine(t *testing.T) {
-	tests := map[string]struct {
-		args      []string
-		wantUsage bool
-		wantOut   string
-		wantErr   string
-	}{
-		"--help is worth reading":    {args: []string{"--help"}, wantOut: "It never talks to a provider"},
-		"--version":                  {args: []string{"--version"}, wantOut: "controller-manager v"},
-		"a flag that does not exist": {args: []string{"--nope"}, wantUsage: true, wantErr: "unknown flag: --nope"},
-		"a flag of the wrong type": {
-			args: []string{"--leader-elect=maybe"}, wantUsage: true, wantErr: `invalid argument "maybe"`,
-		},
-		"arguments": {args: []string{"now"}, wantUsage: true, wantErr: `got ["now"]`},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			cmd, out := newCommand(), &strings.Builder{}
-			cmd.SetArgs(tc.args)
-			cmd.SetOut(out)
-			cmd.SetErr(out)
-			err := cmd.Execute()
-			if usage := (usageError{}); errors.As(err, &usage) != tc.wantUsage {
-				t.Errorf("error %v", err)
-			}
-			if tc.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tc.wantErr)) {
-				t.Errorf("error %v does not say %q", err, tc.wantErr)
-			}
-			if !strings.Contains(out.String(), tc.wantOut) {
-				t.Errorf("output %q does not say %q", out, tc.wantOut)
-			}
-		})
+func TestTheProgramIntroducesItself(t *testing.T) {
+	for arg, want := range map[string]string{
+		"--help": "It never talks to a provider", "--version": "controller-manager v",
+	} {
+		cmd, out := program().Command(t.Context), &strings.Builder{}
+		cmd.SetArgs([]string{arg})
+		cmd.SetOut(out)
+		if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v, %q does not say %q", arg, err, out, want)
+		}
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -37,12 +36,10 @@ const (
 // run works until ctx ends.
 func run(ctx context.Context, opts *options) error {
 	ctrl.SetLogger(klog.NewKlogr())
-	config, err := clientcmd.BuildConfigFromFlags("", opts.kubeconfig)
+	config, err := opts.Config()
 	if err != nil {
-		return fmt.Errorf("load the kubeconfig: %w", err)
+		return err
 	}
-	config.QPS, config.Burst = opts.qps, opts.burst
-	config.UserAgent = rest.DefaultKubernetesUserAgent()
 	mgr, err := newManager(config, opts)
 	if err != nil {
 		return err
@@ -85,9 +82,9 @@ func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 		Scheme: scheme,
 		Cache: cache.Options{ByObject: byObject,
 			DefaultTransform: cache.TransformStripManagedFields()},
-		Metrics:                       metricsserver.Options{BindAddress: opts.metricsAddress},
-		HealthProbeBindAddress:        opts.healthAddress,
-		LeaderElection:                opts.leaderElect,
+		Metrics:                       metricsserver.Options{BindAddress: opts.MetricsAddress},
+		HealthProbeBindAddress:        opts.HealthAddress,
+		LeaderElection:                opts.LeaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       v1beta1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true,

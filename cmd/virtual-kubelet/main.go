@@ -3,50 +3,18 @@
 package main
 
 import (
-	"errors"
-	"fmt"
+	"context"
 	"os"
 
-	"github.com/spf13/cobra"
-	"k8s.io/component-base/cli"
-	logsapi "k8s.io/component-base/logs/api/v1"
-	"k8s.io/component-base/version"
-	ctrl "sigs.k8s.io/controller-runtime"
+	"github.com/twinspace/twinspace/cmd/internal/daemon"
 )
 
-// Exit codes besides 0, done.
-const (
-	exitFailed = 1
-	exitUsage  = 2
-)
+func main() { os.Exit(program().Main()) }
 
-// usageError is the fault of whoever wrote the command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func main() {
-	os.Exit(exitCode(cli.RunNoErrOutput(newCommand())))
-}
-
-// exitCode prints an error and returns the exit code for it.
-func exitCode(err error) int {
-	if err == nil {
-		return 0
-	}
-	fmt.Fprintln(os.Stderr, "Error:", err)
-	if usage := (usageError{}); errors.As(err, &usage) {
-		fmt.Fprintln(os.Stderr, "See 'virtual-kubelet --help' for usage.")
-		return exitUsage
-	}
-	return exitFailed
-}
-
-func newCommand() *cobra.Command {
-	opts := defaultOptions()
-	logging := logsapi.NewLoggingConfiguration()
-	cmd := &cobra.Command{
-		Use:   "virtual-kubelet",
+func program() daemon.Program {
+	opts := defaults()
+	return daemon.Program{
+		Name:  "virtual-kubelet",
 		Short: "Make a provider look like nodes of this cluster",
 		Long: `virtual-kubelet, the agent, runs in the home cluster (the consumer), once per peering; of several
 replicas one leads.
@@ -62,27 +30,8 @@ Its credential for the provider is the Secret that liqoctl peer has put into the
 
   # From outside, for development
   virtual-kubelet --kubeconfig agent.kubeconfig --cluster-id rome --remote-cluster-id milan --node-ip 127.0.0.1`,
-		Version:      version.Get().GitVersion,
-		SilenceUsage: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("virtual-kubelet takes no arguments, got %q", args)}
-			}
-			return nil
-		},
-		RunE: func(*cobra.Command, []string) error {
-			if err := opts.validate(); err != nil {
-				return err
-			}
-			if err := logsapi.ValidateAndApply(logging, nil); err != nil {
-				return err
-			}
-			return run(ctrl.SetupSignalHandler(), opts)
-		},
+		AddFlags: opts.addFlags,
+		Validate: opts.validate,
+		Run:      func(ctx context.Context) error { return run(ctx, opts) },
 	}
-	cmd.SetVersionTemplate("virtual-kubelet {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	opts.addFlags(cmd.Flags())
-	logsapi.AddFlags(logging, cmd.Flags())
-	return cmd
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
+	"github.com/twinspace/twinspace/cmd/internal/daemon"
 	"github.com/twinspace/twinspace/namespacemap/naming"
 )
 
 // options are what the command line says.
 type options struct {
-	kubeconfig      string
+	daemon.Options
 	clusterID       string
 	remoteClusterID string
 
@@ -22,33 +23,17 @@ type options struct {
 	certFile    string
 	keyFile     string
 
-	workers     int
-	homeQPS     float32
-	homeBurst   int
-	awayQPS     float32
-	awayBurst   int
-	leaderElect bool
-
-	metricsAddress string
-	healthAddress  string
+	workers   int
+	awayQPS   float32
+	awayBurst int
 }
 
-func defaultOptions() *options {
-	return &options{
-		kubeletPort: 10250,
-		workers:     16,
-		// client-go's default of 5 requests a second would make a burst of pods take minutes.
-		homeQPS: 200, homeBurst: 400,
-		awayQPS: 200, awayBurst: 400,
-		leaderElect:    true,
-		metricsAddress: ":8080",
-		healthAddress:  ":8081",
-	}
+func defaults() *options {
+	return &options{Options: daemon.DefaultOptions(), kubeletPort: 10250, workers: 16, awayQPS: 200, awayBurst: 400}
 }
 
 func (o *options) addFlags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig,
-		"Path of the kubeconfig of the home cluster; empty when running inside it.")
+	o.AddFlags(fs, "the provider's tenant namespace")
 	fs.StringVar(&o.clusterID, "cluster-id", o.clusterID, "Id of the home cluster.")
 	fs.StringVar(&o.remoteClusterID, "remote-cluster-id", o.remoteClusterID,
 		"Id of the provider; every VirtualNode in its tenant namespace is served.")
@@ -60,31 +45,16 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.keyFile, "tls-private-key-file", o.keyFile, "Private key of --tls-cert-file.")
 	fs.IntVar(&o.workers, "workers", o.workers,
 		"How many pods, and objects of each reflected kind, are worked on at once.")
-	fs.Float32Var(&o.homeQPS, "kube-api-qps", o.homeQPS, "Requests per second to the home API server.")
-	fs.IntVar(&o.homeBurst, "kube-api-burst", o.homeBurst, "Burst of requests to the home API server.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")
 	fs.IntVar(&o.awayBurst, "remote-api-burst", o.awayBurst, "Burst of requests to the provider's API server.")
-	fs.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Let one of several replicas work, the others stand by.")
-	fs.StringVar(&o.metricsAddress, "metrics-bind-address", o.metricsAddress, `Address of /metrics; "0" turns it off.`)
-	fs.StringVar(&o.healthAddress, "health-probe-bind-address", o.healthAddress,
-		`Address of /healthz and /readyz; "0" turns it off.`)
 }
 
 // validate returns every mistake at once.
 func (o *options) validate() error {
-	errs := append(o.identities(), o.endpoint()...)
+	errs := append(o.Validate(), daemon.CheckRate("remote-api", o.awayQPS, o.awayBurst)...)
+	errs = append(append(errs, o.identities()...), o.endpoint()...)
 	if o.workers < 1 {
-		errs = append(errs, fmt.Errorf("--workers %d: must be at least 1", o.workers))
-	}
-	for flag, qps := range map[string]float32{"kube-api-qps": o.homeQPS, "remote-api-qps": o.awayQPS} {
-		if qps <= 0 {
-			errs = append(errs, fmt.Errorf("--%s %v: must be greater than 0", flag, qps))
-		}
-	}
-	for flag, burst := range map[string]int{"kube-api-burst": o.homeBurst, "remote-api-burst": o.awayBurst} {
-		if burst < 1 {
-			errs = append(errs, fmt.Errorf("--%s %d: must be at least 1", flag, burst))
-		}
+		errs = append(errs, fmt.Errorf("--workers: must be at least 1, not %d", o.workers))
 	}
 	return utilerrors.NewAggregate(errs)
 }
@@ -106,10 +76,11 @@ func (o *options) identities() []error {
 func (o *options) endpoint() []error {
 	var errs []error
 	if net.ParseIP(o.nodeIP) == nil {
-		errs = append(errs, fmt.Errorf("--node-ip %q: must be an IP address at which the API server reaches us", o.nodeIP))
+		errs = append(errs, fmt.Errorf("--node-ip: must be an IP address at which the API server reaches us, not %q",
+			o.nodeIP))
 	}
 	if o.kubeletPort < 1 || o.kubeletPort > 65535 {
-		errs = append(errs, fmt.Errorf("--kubelet-port %d: must be between 1 and 65535", o.kubeletPort))
+		errs = append(errs, fmt.Errorf("--kubelet-port: must be between 1 and 65535, not %d", o.kubeletPort))
 	}
 	if (o.certFile == "") != (o.keyFile == "") {
 		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must be given together"))

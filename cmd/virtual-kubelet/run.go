@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -33,12 +32,10 @@ const leaseName = "virtual-kubelet"
 // run works until ctx ends.
 func run(ctx context.Context, opts *options) error {
 	ctrl.SetLogger(klog.NewKlogr())
-	home, err := clientcmd.BuildConfigFromFlags("", opts.kubeconfig)
+	home, err := opts.Config()
 	if err != nil {
-		return fmt.Errorf("load the kubeconfig: %w", err)
+		return err
 	}
-	home.QPS, home.Burst = opts.homeQPS, opts.homeBurst
-	home.UserAgent = rest.DefaultKubernetesUserAgent()
 	mgr, err := newManager(home, opts)
 	if err != nil {
 		return err
@@ -103,11 +100,11 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 				&corev1.Node{}: {Label: ourNodes, Transform: func(obj any) (any, error) { return obj, nil }},
 			},
 		},
-		Metrics:                metricsserver.Options{BindAddress: opts.metricsAddress},
-		HealthProbeBindAddress: opts.healthAddress,
+		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
+		HealthProbeBindAddress: opts.HealthAddress,
 		// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.
 		Controller:                    config.Controller{UsePriorityQueue: ptr.To(false)},
-		LeaderElection:                opts.leaderElect,
+		LeaderElection:                opts.LeaderElect,
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       tenant,
 		LeaderElectionReleaseOnCancel: true,
