@@ -43,7 +43,9 @@ func TestCommandLine(t *testing.T) {
 		"a flag of another type": {args: []string{"--leader-elect=maybe"}, code: Usage, says: `argument "maybe"`},
 		"arguments":              {args: []string{"now"}, code: Usage, says: `takes no arguments, got ["now"]`},
 		"options with a mistake": {mistake: errors.New("no"), did: []string{"checked"}, code: Failed, says: "no"},
-		"a usage error, wrapped": {mistake: fmt.Errorf("x: %w", UsageError{errors.New("y")}), did: []string{"checked"}, code: Usage, says: "x: y"},
+		"a usage error, wrapped": {
+			mistake: fmt.Errorf("x: %w", UsageError{errors.New("y")}), did: []string{"checked"}, code: Usage, says: "x: y",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var did []string
