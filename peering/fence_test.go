@@ -45,6 +45,17 @@ func config(ns, name string, labels map[string]string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: labels}}
 }
 
+// secret asks, if it is of that type, for a token of the namespace's default account.
+func secret(ns string, kind corev1.SecretType) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: ns, Name: "new", Labels: marked("a"),
+			Annotations: map[string]string{corev1.ServiceAccountNameKey: "default"},
+		},
+		Type: kind, Data: map[string][]byte{corev1.TLSCertKey: nil, corev1.TLSPrivateKeyKey: nil},
+	}
+}
+
 func binding(ns, role string, subjects ...rbacv1.Subject) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "liqo-twin"}, Subjects: subjects,
@@ -138,6 +149,7 @@ func TestFence(t *testing.T) {
 	const (
 		fence, twins, adoption = "'liqo-fence'", "'liqo-twins'", "'liqo-adoption'"
 		bindings, pods         = "'liqo-rolebindings'", "'liqo-pods'"
+		secrets                = "'liqo-secrets'"
 		either                 = "ValidatingAdmissionPolicy" // several would, and any may come first
 	)
 	tests := map[string]struct {
@@ -190,6 +202,11 @@ func TestFence(t *testing.T) {
 		"a config map where it has a role":     {create(config("liqo-tenant-b", "new", marked("a"))), fence},
 		"deleting the provider's config map":   {remove(config("own", "theirs", nil)), fence},
 		"deleting all of another's":            {deleteAll("shop-b"), fence},
+		"a secret in its twin":                 {create(secret("shop-a", corev1.SecretTypeTLS)), ""},
+		"a secret without type in its twin":    {create(secret("shop-a", "")), ""},
+		"a token of an account in its twin": {
+			create(secret("shop-a", corev1.SecretTypeServiceAccountToken)), secrets,
+		},
 		"a cluster role": {
 			create(&rbacv1.ClusterRole{ObjectMeta: meta("x", marked("a"))}), fence,
 		},

@@ -71,6 +71,7 @@ func inForce(t *testing.T, peer client.Client) {
 			for _, forbidden := range []client.Object{
 				namespace("new", nil), config("own", "new", marked("a")),
 				binding("shop-a", "view", identity("a")), remotePod("shop-a", automount(true)),
+				secret("shop-a", corev1.SecretTypeServiceAccountToken),
 			} {
 				if peer.Create(ctx, forbidden, client.DryRunAll) == nil {
 					return false, nil
