@@ -157,6 +157,7 @@ func policies(t *testing.T, home *env.Cluster) {
 	t.Run("tightening the strategy warns, and is done", func(t *testing.T) { tighten(t, admin, warnings) })
 	t.Run("the scheduler adds its toleration and changes nothing else", func(t *testing.T) { scheduler(t, home) })
 	t.Run("an agent writes only its provider's nodes", func(t *testing.T) { agents(t, home) })
+	t.Run("an agent lets pods go and tells how they do", func(t *testing.T) { agentsPods(t, home) })
 }
 
 func tighten(t *testing.T, admin client.Client, warnings *warned) {
@@ -240,12 +241,49 @@ func scheduler(t *testing.T, home *env.Cluster) {
 	}
 }
 
-func agents(t *testing.T, home *env.Cluster) {
+// agent is the one of provider b, with rights to do anything.
+func agent(t *testing.T, home *env.Cluster) client.Client {
+	t.Helper()
 	config := home.Config()
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: "system:serviceaccount:liqo-tenant-b:virtual-kubelet", Groups: []string{"system:masters"},
 	}
-	agent := connect(t, config)
+	return connect(t, config)
+}
+
+func agentsPods(t *testing.T, home *env.Cluster) {
+	agent := agent(t, home)
+	pod := build.Pod("offloaded").Namespace("shop").Label("app", "web").Node("b").Obj()
+	if err := home.Client().Create(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	merge := func(body string) client.Patch { return client.RawPatch("application/merge-patch+json", []byte(body)) }
+	if err := agent.Status().Patch(t.Context(), pod.DeepCopy(), merge(`{"status":{"phase":"Running"}}`)); err != nil {
+		t.Errorf("its status: %v", err)
+	}
+	for name, err := range map[string]error{
+		"deleting a pod that stays": agent.Delete(t.Context(), pod.DeepCopy()),
+		"the same by force":         agent.Delete(t.Context(), pod.DeepCopy(), client.GracePeriodSeconds(0)),
+		"deleting every pod":        agent.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("shop")),
+		"a label through its status": agent.Status().Patch(t.Context(), pod.DeepCopy(),
+			merge(`{"metadata":{"labels":{"app":"bank"}}}`)),
+		"an annotation through its status": agent.Status().Patch(t.Context(), pod.DeepCopy(),
+			merge(`{"metadata":{"annotations":{"a":"b"}}}`)),
+	} {
+		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "the agent of a provider may ") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := home.Client().Delete(t.Context(), pod.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Delete(t.Context(), pod.DeepCopy(), client.GracePeriodSeconds(0)); err != nil {
+		t.Errorf("letting a deleted pod go: %v", err)
+	}
+}
+
+func agents(t *testing.T, home *env.Cluster) {
+	agent := agent(t, home)
 	ours := build.VirtualNodesNode(build.VirtualNode("b", "b"))
 	others := build.VirtualNodesNode(build.VirtualNode("c", "c"))
 	ordinary := build.Node("worker")

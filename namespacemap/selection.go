@@ -20,12 +20,17 @@ type Candidate struct {
 	ClusterID string
 	// NodeName is the name of the VirtualNode and its Node.
 	NodeName string
-	// Labels are the Node's.
+	// Labels are what a selector sees: those declared by the VirtualNode, and what its agent learnt about the nodes.
 	Labels map[string]string
 }
 
-// Candidates returns the virtual nodes that may be selected: those that stay, with the labels that their Node has or,
-// while there is none, will have. So a Node that is deleted takes no twin with it.
+// learnt are the labels of a Node that its agent knows and nobody declares. All others count only if the VirtualNode
+// declares them: the Node is the agent's to write, and a provider whose agent was taken over must not be able to choose
+// by which selectors it is found.
+var learnt = [...]string{corev1.LabelOSStable, corev1.LabelArchStable}
+
+// Candidates returns the virtual nodes that may be selected: those that stay, with the labels that their VirtualNode
+// declares and what the Node adds of those that are learnt. So a Node that is deleted takes no twin with it.
 func Candidates(nodes []v1beta1.VirtualNode, labelsOfNode map[string]map[string]string) []Candidate {
 	var candidates []Candidate
 	for i := range nodes {
@@ -34,7 +39,11 @@ func Candidates(nodes []v1beta1.VirtualNode, labelsOfNode map[string]map[string]
 			continue
 		}
 		labels := map[string]string{}
-		maps.Copy(labels, labelsOfNode[node.Name])
+		for _, key := range learnt {
+			if value, ok := labelsOfNode[node.Name][key]; ok {
+				labels[key] = value
+			}
+		}
 		maps.Copy(labels, node.NodeLabels())
 		candidates = append(candidates, Candidate{ClusterID: node.Spec.ClusterID, NodeName: node.Name, Labels: labels})
 	}

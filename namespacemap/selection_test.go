@@ -131,16 +131,28 @@ func TestCandidates(t *testing.T) {
 			node: build.VirtualNode("b-1", "b", "tier", "gold"), want: []string{"b-1"},
 			wantLabels: map[string]string{"tier": "gold", v1beta1.LabelNodeType: v1beta1.NodeTypeVirtual},
 		},
-		"labels that somebody put on the Node count": {
+		"what the agent learnt about the nodes counts": {
+			node: build.VirtualNode("b-1", "b"),
+			nodeLabels: map[string]map[string]string{
+				"b-1":   {corev1.LabelOSStable: "linux", corev1.LabelArchStable: "arm64"},
+				"other": {corev1.LabelOSStable: "windows"},
+			},
+			want:       []string{"b-1"},
+			wantLabels: map[string]string{corev1.LabelOSStable: "linux", corev1.LabelArchStable: "arm64"},
+		},
+		"other labels of the Node do not: its agent could choose them": {
 			node:       build.VirtualNode("b-1", "b"),
-			nodeLabels: map[string]map[string]string{"b-1": {"team": "red"}, "other": {"team": "blue"}},
-			want:       []string{"b-1"}, wantLabels: map[string]string{"team": "red"},
+			nodeLabels: map[string]map[string]string{"b-1": {"team": "red", corev1.LabelTopologyRegion: "north"}},
+			want:       []string{"b-1"}, wantLabels: map[string]string{"team": "", corev1.LabelTopologyRegion: ""},
 		},
 		"the declaration wins over the Node": {
-			node:       build.VirtualNode("b-1", "b", "tier", "gold"),
-			nodeLabels: map[string]map[string]string{"b-1": {"tier": "lead", v1beta1.LabelRemoteClusterID: "z"}},
-			want:       []string{"b-1"}, wantLabels: map[string]string{"tier": "gold",
-				v1beta1.LabelRemoteClusterID: "b"},
+			node: build.VirtualNode("b-1", "b", "tier", "gold", corev1.LabelArchStable, "amd64"),
+			nodeLabels: map[string]map[string]string{"b-1": {
+				"tier": "lead", v1beta1.LabelRemoteClusterID: "z", corev1.LabelArchStable: "arm64",
+			}},
+			want: []string{"b-1"}, wantLabels: map[string]string{
+				"tier": "gold", v1beta1.LabelRemoteClusterID: "b", corev1.LabelArchStable: "amd64",
+			},
 		},
 		"one on its way out":                 {node: leaving},
 		"one outside its tenant's namespace": {node: lost},
