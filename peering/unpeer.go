@@ -57,61 +57,6 @@ func (p *Peering) Unpeer(ctx context.Context, force bool) error {
 	return nil
 }
 
-func (p *Peering) checkUnpeer(ctx context.Context, force bool) error {
-	tenant, err := tenantOn(ctx, p.Home, p.AwayID)
-	if err != nil {
-		return fmt.Errorf("this cluster: %w", err)
-	}
-	switch {
-	case p.Away != nil:
-		return p.checkProvider(ctx, tenant)
-	case tenant == nil:
-		return refuse("there is no peering with %q: liqoctl info lists them", p.AwayID)
-	case !force:
-		return refuse("the provider cannot be reached: give --remote-kubeconfig, or --force to end this side only")
-	}
-	return nil
-}
-
-// checkProvider refuses another cluster than the one that the tenant namespace at home is for. Without that namespace
-// an earlier attempt has cleared home, and there must be something left to clear on the provider.
-func (p *Peering) checkProvider(ctx context.Context, tenant *corev1.Namespace) error {
-	if tenant == nil {
-		left, err := tenantOn(ctx, p.Away, p.HomeID)
-		if err != nil {
-			return fmt.Errorf("provider: %w", err)
-		}
-		if left == nil {
-			return refuse("there is no peering with %q: liqoctl info lists them", p.AwayID)
-		}
-		return nil
-	}
-	away, err := Identify(ctx, p.Away)
-	if err != nil {
-		return fmt.Errorf("provider: %w", err)
-	}
-	if known := tenant.Annotations[v1beta1.AnnotationClusterUID]; known != "" && known != string(away.UID) {
-		return refuse("--remote-kubeconfig leads to another cluster than provider %q "+
-			"(its kube-system should have UID %s, and has %s)", p.AwayID, known, away.UID)
-	}
-	return nil
-}
-
-// tenantOn returns the tenant namespace for a cluster, or nil when there is none.
-func tenantOn(ctx context.Context, c client.Client, clusterID string) (*corev1.Namespace, error) {
-	tenant := &corev1.Namespace{}
-	name := v1beta1.TenantNamespace(clusterID)
-	if err := c.Get(ctx, client.ObjectKey{Name: name}, tenant); apierrors.IsNotFound(err) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("read namespace %s: %w", name, err)
-	}
-	if tenant.Labels[v1beta1.LabelTenantNamespace] != "true" {
-		return nil, refuse("namespace %s is not ours", name)
-	}
-	return tenant, nil
-}
-
 // dropVirtualNodes deletes the provider's VirtualNodes. Their finalizers hold them until the agent has removed pods,
 // twins and Nodes.
 func (p *Peering) dropVirtualNodes(ctx context.Context, force bool) error {

@@ -145,16 +145,6 @@ func TestUnpeerWithoutTheProvider(t *testing.T) {
 	absent(t, away, serviceAccount("liqo-tenant-a", v1beta1.PeerServiceAccount))
 }
 
-func TestUnpeerRefusesTheWrongProvider(t *testing.T) {
-	p, _ := peered(t, cluster("uid-a"), cluster("uid-b"))
-	p.Away = cluster("uid-c").client(t)
-	err := unpeer(t, p, true)
-	if err == nil || !strings.Contains(err.Error(), "leads to another cluster than provider") {
-		t.Fatalf("got %v", err)
-	}
-	vn(t, p)
-}
-
 // TestUnpeerOneOfTwo: two clusters that borrow from each other share the tenant namespaces, and a provider's other
 // consumers share roles and fence.
 func TestUnpeerOneOfTwo(t *testing.T) {
