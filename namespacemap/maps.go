@@ -58,11 +58,10 @@ func (r *Maps) Reconcile(ctx context.Context, request reconcile.Request) (reconc
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if len(p.staying) > 0 {
-		return settle(errors.Join(r.ensureMap(ctx, p), r.hold(ctx, p)))
-	}
 	var errs []error
-	if len(p.leaving) == 0 && p.m != nil && len(remaining(p.m)) == 0 {
+	if len(p.staying) > 0 {
+		errs = append(errs, r.ensureMap(ctx, p), r.hold(ctx, p))
+	} else if len(p.leaving) == 0 && p.m != nil && len(remaining(p.m)) == 0 {
 		errs = append(errs, r.deleteMap(ctx, p)) // its VirtualNodes were force-finalized
 	}
 	return r.letGo(ctx, p, errs)
@@ -119,7 +118,7 @@ func (r *Maps) ensureMap(ctx context.Context, p *peering) error {
 	return nil
 }
 
-// hold puts the finalizer on the VirtualNodes that stay, and lets those go that others stand in for.
+// hold puts the finalizer on the VirtualNodes that stay.
 func (r *Maps) hold(ctx context.Context, p *peering) error {
 	var errs []error
 	for _, node := range p.staying {
@@ -132,11 +131,11 @@ func (r *Maps) hold(ctx context.Context, p *peering) error {
 			errs = append(errs, fmt.Errorf("hold virtual node %s: %w", node.Name, err))
 		}
 	}
-	_, err := r.letGo(ctx, p, errs)
-	return err
+	return errors.Join(errs...)
 }
 
-// letGo releases the VirtualNodes that nothing holds any more, and says of the others what they wait for.
+// letGo releases the VirtualNodes that nothing holds any more, and says of the others what they wait for. It settles
+// what went wrong before as well: when to look again is decided once, or it is lost.
 func (r *Maps) letGo(ctx context.Context, p *peering, errs []error) (reconcile.Result, error) {
 	var waiting bool
 	for _, node := range p.leaving {

@@ -1,12 +1,15 @@
 package namespacemap
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -137,7 +140,10 @@ func TestAnotherVirtualNodeStandsIn(t *testing.T) {
 	h := newHome(t, first, second, build.VirtualNodesNode(first),
 		build.Map("b").Want("shop", "shop-a").Has("shop", "shop-a", v1beta1.MappingAccepted).Obj())
 	h.deleteNode(t, "b-1")
-	h.mustProvide(t)
+	result, err := h.provider(t, "b")
+	if err != nil || result.RequeueAfter != refreshWait {
+		t.Errorf("got %+v, %v: the sentence would never be refreshed", result, err)
+	}
 	if got := h.waitMessage(t, "b-1"); !strings.HasSuffix(got, "to delete Node b-1") {
 		t.Errorf("message %q, but the twins are served by b-2", got)
 	}
@@ -150,6 +156,33 @@ func TestAnotherVirtualNodeStandsIn(t *testing.T) {
 		t.Errorf("mapping %q", got)
 	}
 	get(t, h, tenantB, "b-2", &v1beta1.VirtualNode{})
+}
+
+// TestAConflictIsTriedAgain: nothing else wakes the reconciler for a virtual node whose status the agent wrote meanwhile.
+func TestAConflictIsTriedAgain(t *testing.T) {
+	tests := map[string]func(*testing.T) *homeSide{
+		"while the finalizer is added": func(t *testing.T) *homeSide {
+			return newHome(t, build.VirtualNode("b-1", "b"), build.Map("b").Obj())
+		},
+		"while the finalizer is removed, and another node stands in": func(t *testing.T) *homeSide {
+			h := newHome(t, heldNode("b-1"), heldNode("b-2"), build.Map("b").Obj())
+			h.deleteNode(t, "b-1")
+			return h
+		},
+	}
+	for name, start := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := start(t)
+			h.before = func(_ string, object client.Object) error {
+				h.before = nil
+				return apierrors.NewConflict(schema.GroupResource{}, object.GetName(), errors.New("changed"))
+			}
+			result, err := h.provider(t, "b")
+			if err != nil || result.RequeueAfter != retryConflict {
+				t.Errorf("got %+v, %v, want another try", result, err)
+			}
+		})
+	}
 }
 
 func TestAnOrdinaryNodeOfTheNameIsNotWaitedFor(t *testing.T) {
