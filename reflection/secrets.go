@@ -32,13 +32,13 @@ func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
 		},
 		Stay: func(src *corev1.Secret) (string, error) {
 			all, known := pods.List(src.Namespace)
-			if !known {
-				return "", errPodsUnknown
-			}
 			for _, pod := range all {
 				if needs(pod, ourNode) && SecretsOf(&pod.Spec).Has(src.Name) {
 					return "", nil
 				}
+			}
+			if !known {
+				return "", errPodsUnknown
 			}
 			return "no pod on the provider refers to it", nil
 		},
@@ -50,10 +50,11 @@ func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
 		},
 		Watch: func(again func(namespace, name string)) {
 			pods.OnChange(func(pod *corev1.Pod) {
-				if !ourNode(pod.Spec.NodeName) {
+				names := SecretsOf(&pod.Spec)
+				if len(names) == 0 || !ourNode(pod.Spec.NodeName) {
 					return
 				}
-				for name := range SecretsOf(&pod.Spec) {
+				for name := range names {
 					again(pod.Namespace, name)
 				}
 			})

@@ -159,6 +159,13 @@ func deleting(pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
+func TestAKnownPodIsEnoughWhileOthersAreUnknown(t *testing.T) {
+	pods := &fakePods{pods: []*corev1.Pod{pulling("a").Node("vn-1").Obj()}, unknown: true}
+	if why, err := Secrets(pods, ourNode).Stay(secret("pull")); err != nil || why != "" {
+		t.Errorf("want it to leave, got %q, %v", why, err)
+	}
+}
+
 func TestNothingIsDecidedBeforeThePodsAreKnown(t *testing.T) {
 	_, err := Secrets(&fakePods{unknown: true}, ourNode).Stay(secret("pull"))
 	if !errors.Is(err, errPodsUnknown) {

@@ -29,7 +29,8 @@ func finals(containers []corev1.Container, never bool) final {
 	return out
 }
 
-// statuses keeps those of known containers, each once. A container that ended for good does not run again.
+// statuses keeps those of known containers, each once. A container that ended for good does not run again, and one that
+// home knows of does not vanish because the provider, for once, does not mention it.
 func statuses(known final, had, src []corev1.ContainerStatus) []corev1.ContainerStatus {
 	var out []corev1.ContainerStatus
 	for i := range src {
@@ -45,6 +46,11 @@ func statuses(known final, had, src []corev1.ContainerStatus) []corev1.Container
 			}
 		}
 		out = append(out, c)
+	}
+	for i := range had {
+		if _, ok := known[had[i].Name]; ok && status(out, had[i].Name) == nil {
+			out = append(out, *had[i].DeepCopy())
+		}
 	}
 	return out
 }

@@ -99,12 +99,29 @@ func leaveSchedulingAtHome(s *corev1.PodSpec) {
 	s.PriorityClassName = ""
 	s.PreemptionPolicy = nil
 	s.Tolerations = slices.DeleteFunc(s.Tolerations, ofHome)
-	for i := range s.TopologySpreadConstraints {
-		c := &s.TopologySpreadConstraints[i]
+	s.TopologySpreadConstraints = wishes(s.TopologySpreadConstraints)
+}
+
+// wishes turns constraints into preferences: whether they can be met is up to the provider's nodes. There may be one of
+// each key, and the one that was a preference already is what the user meant as such.
+func wishes(constraints []corev1.TopologySpreadConstraint) []corev1.TopologySpreadConstraint {
+	var out []corev1.TopologySpreadConstraint
+	at := map[string]int{}
+	for _, c := range constraints {
+		preference := c.WhenUnsatisfiable == corev1.ScheduleAnyway
 		c.WhenUnsatisfiable = corev1.ScheduleAnyway
 		c.MinDomains = nil     // allowed only with DoNotSchedule
 		c.MatchLabelKeys = nil // home's API server has merged them into the selector
+		i, taken := at[c.TopologyKey]
+		switch {
+		case !taken:
+			at[c.TopologyKey] = len(out)
+			out = append(out, c)
+		case preference:
+			out[i] = c
+		}
 	}
+	return out
 }
 
 // ofHome tells tolerations that mean nothing to a provider, or too much: one without a key tolerates whatever taint the

@@ -20,7 +20,8 @@ type Options struct {
 	// fairness is the business of the provider's API server, which answers 429; this is only a fuse.
 	QPS   float32
 	Burst int
-	// Timeout bounds how long a request waits for its answer to begin (10 s). Watches and logs are not cut by it.
+	// Timeout bounds how long a request waits for its answer to begin (10 s), unless it is for a log, which begins when
+	// there is something in it. Nothing is cut once it has begun.
 	Timeout time.Duration
 	// Interval is the time between probes (5 s); a probe that takes as long has failed.
 	Interval time.Duration
@@ -58,6 +59,7 @@ type Cluster struct {
 	config     *rest.Config
 	http       *http.Client
 	transport  *http.Transport
+	streams    *http.Transport // the same without a limit on how late an answer begins
 	opts       Options
 	credential Credential
 	poke       chan struct{}
@@ -94,6 +96,8 @@ func New(credential Credential, opts Options) (*Cluster, error) {
 	if c.transport, err = newTransport(c.config, opts); err != nil {
 		return nil, err
 	}
+	c.streams = c.transport.Clone()
+	c.streams.ResponseHeaderTimeout = 0
 	c.config.Wrap((&bearer{cluster: c, host: server.Host}).wrap)
 	if c.http, err = rest.HTTPClientFor(c.config); err != nil {
 		return nil, fmt.Errorf("make HTTP client: %w", err)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -129,6 +130,26 @@ func TestAnAnswerThatNeverBeginsIsGivenUp(t *testing.T) {
 	}
 	if _, err := client.CoreV1().Pods("x").Get(t.Context(), "p", metav1.GetOptions{}); !isTimeout(err) {
 		t.Errorf("want a timeout, got %v", err)
+	}
+}
+
+func TestALogMayBeginLate(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	credential := provider(t, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(4 * timeout):
+			_, _ = w.Write([]byte("at last"))
+		case <-r.Context().Done():
+		}
+	})
+	c := connect(t, credential, Options{Timeout: timeout})
+	client, err := kubernetes.NewForConfig(c.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := client.CoreV1().Pods("x").GetLogs("p", &corev1.PodLogOptions{Follow: true}).DoRaw(t.Context())
+	if err != nil || string(log) != "at last" {
+		t.Errorf("got %q, %v", log, err)
 	}
 }
 

@@ -89,6 +89,7 @@ func (c *Cluster) Notify(f func()) {
 func (c *Cluster) Run(ctx context.Context) error {
 	ticker := c.opts.Clock.NewTicker(c.opts.Interval)
 	defer ticker.Stop()
+	defer c.streams.CloseIdleConnections()
 	defer c.transport.CloseIdleConnections()
 	for {
 		_ = c.Probe(ctx) // what it finds is in Err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -63,6 +64,10 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if token := b.cluster.Token(); token != "" && req.Header.Get("Authorization") == "" {
 		req = utilnet.CloneRequest(req)
 		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	// A kubelet sends no header before a container has printed something, so logs may begin late.
+	if b.next == http.RoundTripper(b.cluster.transport) && strings.HasSuffix(req.URL.Path, "/log") {
+		return b.cluster.streams.RoundTrip(req)
 	}
 	return b.next.RoundTrip(req)
 }
