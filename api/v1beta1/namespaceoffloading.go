@@ -80,7 +80,9 @@ const (
 // +kubebuilder:validation:XValidation:rule="self.namespaceMappingStrategy == 'SelectedName' || !has(self.remoteNamespaceName)",fieldPath=.remoteNamespaceName,reason=FieldValueForbidden,message="may only be set when namespaceMappingStrategy is SelectedName"
 // +kubebuilder:validation:XValidation:rule="has(self.remoteNamespaceName) == has(oldSelf.remoteNamespaceName)",fieldPath=.remoteNamespaceName,reason=FieldValueForbidden,message="remoteNamespaceName is immutable: delete the NamespaceOffloading and create it anew to move the twins"
 type NamespaceOffloadingSpec struct {
-	// NamespaceMappingStrategy says how the twins are called. Immutable.
+	// NamespaceMappingStrategy says how the twins are called: DefaultName, the default, means
+	// <namespace>-<home cluster id>, EnforceSameName the name of the home namespace, SelectedName what
+	// remoteNamespaceName says. Immutable.
 	//
 	// +kubebuilder:default=DefaultName
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",reason=FieldValueForbidden,message="namespaceMappingStrategy is immutable: delete the NamespaceOffloading and create it anew to rename the twins"
@@ -96,7 +98,9 @@ type NamespaceOffloadingSpec struct {
 	// +optional
 	RemoteNamespaceName *string `json:"remoteNamespaceName,omitempty"`
 
-	// PodOffloadingStrategy says where the namespace's pods may run.
+	// PodOffloadingStrategy says where the namespace's pods may run: Local means on ordinary nodes only, Remote on
+	// virtual nodes only, LocalAndRemote, the default, on both. RuntimeClass liqo takes a pod to virtual nodes under
+	// each of them.
 	//
 	// +kubebuilder:default=LocalAndRemote
 	// +optional
@@ -151,7 +155,7 @@ type NamespaceOffloadingStatus struct {
 	// ObservedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions has one of type Ready, so that kubectl wait works (own).
+	// Conditions has one of type Ready, so that kubectl wait works.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
