@@ -2,6 +2,7 @@ package peering
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,8 +29,12 @@ type trespass struct {
 	policy string
 }
 
+// errOpen says that the identity may do what a policy must refuse.
+var errOpen = errors.New("is not in force")
+
 // prove asks, as the identity and as a dry run, for what the fence must refuse, until it does. An identity around which
-// no fence rises, as where policies are turned off, is taken away again.
+// no fence rises, as where policies are turned off, is taken away again. No answer says nothing about the fence: then
+// the identity stays, since it may be the one of a peering that works, and its new token has not been stored.
 func (p *Peering) prove(ctx context.Context, token string) error {
 	peer, err := p.AsPeer(token)
 	if err != nil {
@@ -37,11 +42,20 @@ func (p *Peering) prove(ctx context.Context, token string) error {
 	}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, fenceInterval, fenceTimeout, true, func(ctx context.Context) (bool, error) {
-		last = p.trespass(ctx, peer)
-		return last == nil, nil
+		answer := p.trespass(ctx, peer)
+		if last == nil || ctx.Err() == nil { // a request that the end of the wait cut off is no answer
+			last = answer
+		}
+		return answer == nil, nil
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(ctx.Err(), context.Canceled): // a fence that is rising still lets through
+		return fmt.Errorf("interrupted while proving the fence; no new credential was stored: %w", ctx.Err())
+	case !errors.Is(last, errOpen):
+		return fmt.Errorf("whether the provider fences the identity in could not be proved; "+
+			"no new credential was stored: %w", last)
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: p.awayMeta(v1beta1.PeerServiceAccount)}
 	if err := client.IgnoreNotFound(p.Away.Delete(context.WithoutCancel(ctx), account)); err != nil {
@@ -61,7 +75,7 @@ func (p *Peering) trespass(ctx context.Context, peer client.Client) error {
 		err := peer.Create(ctx, t.object, client.DryRunAll)
 		switch {
 		case err == nil:
-			return fmt.Errorf("policy %s is not in force", t.policy)
+			return fmt.Errorf("policy %s %w", t.policy, errOpen)
 		case !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "'"+t.policy+"'"):
 			return fmt.Errorf("policy %s did not answer: %w", t.policy, err)
 		}

@@ -1,17 +1,14 @@
 package peering_test
 
 import (
-	"context"
 	"errors"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
@@ -134,25 +131,6 @@ func TestPeerWithFakes(t *testing.T) {
 		t.Errorf("unexpected virtual node %+v", node.Spec)
 	}
 	reports.has(t, "the fence holds")
-}
-
-// TestNoFence: where policies are not in force, the identity is taken away again and home gets nothing.
-func TestNoFence(t *testing.T) {
-	home, away := cluster("uid-a"), cluster("uid-b")
-	p := story(t, home, away, &said{})
-	p.AsPeer = func(string) (client.Client, error) {
-		return fake.NewClientBuilder().WithScheme(scheme(t)).Build(), nil // whatever is asked is done
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	err := p.Peer(ctx)
-	if err == nil || !strings.Contains(err.Error(), "policy liqo-twins is not in force") {
-		t.Errorf("got %v", err)
-	}
-	absent(t, p.Away, serviceAccount("liqo-tenant-a", v1beta1.PeerServiceAccount))
-	if home.writes > 0 {
-		t.Error("home was written to")
-	}
 }
 
 func TestIdentify(t *testing.T) {
