@@ -72,10 +72,11 @@ func (p *Peering) dropVirtualNodes(ctx context.Context, force bool) error {
 	said := ""
 	look := context.WithoutCancel(ctx) // the last look is as good as the others
 	err = wait.PollUntilContextCancel(ctx, pollInterval, true, func(context.Context) (bool, error) {
-		var err error
-		if waiting, err = p.virtualNodes(look); err != nil {
+		left, err := p.virtualNodes(look)
+		if err != nil {
 			return false, err
 		}
+		waiting = left
 		if sentence := describe(waiting); sentence != said && sentence != "" {
 			said = sentence
 			p.Report(sentence)
@@ -86,7 +87,7 @@ func (p *Peering) dropVirtualNodes(ctx context.Context, force bool) error {
 	case err == nil:
 		p.Report("no virtual node of the provider is left")
 		return nil
-	case !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled):
+	case !timeUp(ctx, err):
 		return err
 	case !force:
 		return refuse("%s; its agent must run and reach the provider for that: look at it, wait longer with "+
@@ -94,6 +95,12 @@ func (p *Peering) dropVirtualNodes(ctx context.Context, force bool) error {
 	}
 	p.Report("WARNING: " + said + "; they are removed by force")
 	return p.forceVirtualNodes(context.WithoutCancel(ctx), waiting)
+}
+
+// timeUp tells the end of a wait, after which force may be used, from a human who wants it to stop and from a single
+// request that took too long.
+func timeUp(ctx context.Context, err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 
 // describe says what virtual nodes are waited for, and what they say they wait for.
@@ -160,7 +167,7 @@ func (p *Peering) awaitTwins(ctx context.Context, force bool) error {
 	if err == nil {
 		return nil
 	}
-	if len(twins) == 0 || (!errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled)) {
+	if len(twins) == 0 || !timeUp(ctx, err) {
 		return err
 	}
 	names := strings.Join(twins, ", ")

@@ -2,6 +2,8 @@ package peering_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +122,34 @@ func TestUnpeer(t *testing.T) {
 		gone(t, p)
 		present(t, p.Away, namespace("shop-a", nil))
 	})
+}
+
+// TestInterruptIsNoForce: who stops the command does not want the rest of it at once.
+func TestInterruptIsNoForce(t *testing.T) {
+	for name, arrange := range map[string]func(*testing.T) *peering.Peering{
+		"while virtual nodes are drained": func(t *testing.T) *peering.Peering {
+			p, _ := peered(t, cluster("uid-a"), cluster("uid-b"))
+			hold(t, p)
+			return p
+		},
+		"while twins are waited for": func(t *testing.T) *peering.Peering {
+			p, _ := peered(t, cluster("uid-a"), cluster("uid-b", namespace("shop-a", twinLabels("a"))))
+			return p
+		},
+	} {
+		for _, force := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, force %t", name, force), func(t *testing.T) {
+				p := arrange(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := p.Unpeer(ctx, force); !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+				secretOf(t, p)
+				present(t, p.Away, serviceAccount("liqo-tenant-a", v1beta1.PeerServiceAccount))
+			})
+		}
+	}
 }
 
 func TestUnpeerWithoutTheProvider(t *testing.T) {
