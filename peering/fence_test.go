@@ -56,6 +56,35 @@ func secret(ns string, kind corev1.SecretType) *corev1.Secret {
 	}
 }
 
+// twinWith returns a new twin with one more label.
+func twinWith(key, value string) *corev1.Namespace {
+	return namespace("new-a", with(twinLabels("a"), key, value))
+}
+
+// annotated returns a new twin with some annotations.
+func annotated(keys ...string) *corev1.Namespace {
+	twin := twinWith(audit, "restricted")
+	for _, key := range keys {
+		metav1.SetMetaDataAnnotation(&twin.ObjectMeta, key, "x")
+	}
+	return twin
+}
+
+func service(ns, name string, external ...string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Labels: marked("a")},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}, ExternalIPs: external},
+	}
+}
+
+// draw has a service draw the traffic for an address.
+func draw(ns, name string) request {
+	return func(ctx context.Context, c client.Client, _ kubernetes.Interface) error {
+		patch := mergePatch(map[string]any{"spec": map[string]any{"externalIPs": []string{"198.51.100.1"}}})
+		return c.Patch(ctx, service(ns, name), patch, client.DryRunAll)
+	}
+}
+
 func binding(ns, role string, subjects ...rbacv1.Subject) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "liqo-twin"}, Subjects: subjects,
@@ -149,7 +178,7 @@ func TestFence(t *testing.T) {
 	const (
 		fence, twins, adoption = "'liqo-fence'", "'liqo-twins'", "'liqo-adoption'"
 		bindings, pods         = "'liqo-rolebindings'", "'liqo-pods'"
-		secrets                = "'liqo-secrets'"
+		secrets, services      = "'liqo-secrets'", "'liqo-services'"
 		either                 = "ValidatingAdmissionPolicy" // several would, and any may come first
 	)
 	tests := map[string]struct {
@@ -157,20 +186,29 @@ func TestFence(t *testing.T) {
 		want    string // who refuses; empty when it is allowed
 	}{
 		"a twin of its own":              {create(namespace("new-a", twinLabels("a"))), ""},
-		"a twin with a restricted level": {create(namespace("new-a", with(twinLabels("a"), psa, "restricted"))), ""},
+		"a twin with a restricted level": {create(twinWith(psa, "restricted")), ""},
 		"a namespace without label":      {create(namespace("new", nil)), twins},
 		"a twin of another consumer":     {create(namespace("new-b", twinLabels("b"))), twins},
 		"a twin without Pod Security":    {create(namespace("new-a", map[string]string{origin: "a"})), twins},
 		"a privileged twin": {
-			create(namespace("new-a", with(twinLabels("a"), psa, "privileged"))), twins,
+			create(twinWith(psa, "privileged")), twins,
 		},
-		"a tenant namespace":                {create(namespace("new-a", with(twinLabels("a"), tenant, "true"))), twins},
-		"its twin's annotations":            {annotate("shop-a"), ""},
-		"deleting its twin":                 {remove(namespace("shop-a", nil)), ""},
-		"deleting another's twin":           {remove(namespace("shop-b", nil)), twins},
-		"deleting the provider's namespace": {remove(namespace("own", nil)), twins},
-		"deleting its tenant namespace":     {remove(namespace("liqo-tenant-a", nil)), twins},
-		"annotations of another's twin":     {annotate("shop-b"), twins},
+		"a twin as our agent makes it": {create(annotated(
+			v1beta1.AnnotationTwinOrigin, v1beta1.AnnotationTwinMap, v1beta1.AnnotationTwinHomeName,
+			v1beta1.AnnotationTwinHomeUID)), ""},
+		"a twin with an annotation of others":   {create(annotated("openshift.io/node-selector")), twins},
+		"a twin with a label of others":         {create(twinWith("team", "x")), twins},
+		"a twin that others' tools inject into": {create(twinWith("istio-injection", "enabled")), twins},
+		"a twin of the latest Pod Security":     {create(twinWith(psa+"-version", "latest")), ""},
+		"a twin of the first Pod Security":      {create(twinWith(psa+"-version", "v1.0")), twins},
+		"a twin of an old Pod Security":         {create(twinWith(psa+"-version", "v1.29")), twins},
+		"a tenant namespace":                    {create(twinWith(tenant, "true")), twins},
+		"its twin's annotations":                {annotate("shop-a"), ""},
+		"deleting its twin":                     {remove(namespace("shop-a", nil)), ""},
+		"deleting another's twin":               {remove(namespace("shop-b", nil)), twins},
+		"deleting the provider's namespace":     {remove(namespace("own", nil)), twins},
+		"deleting its tenant namespace":         {remove(namespace("liqo-tenant-a", nil)), twins},
+		"annotations of another's twin":         {annotate("shop-b"), twins},
 
 		"adopting a namespace":                       {relabel("own", "", origin, "a"), either},
 		"adopting through status":                    {relabel("own", "status", origin, "a"), either},
@@ -207,6 +245,9 @@ func TestFence(t *testing.T) {
 		"a token of an account in its twin": {
 			create(secret("shop-a", corev1.SecretTypeServiceAccountToken)), secrets,
 		},
+		"a service in its twin":              {create(service("shop-a", "new")), ""},
+		"a service that draws an address":    {create(service("shop-a", "new", "198.51.100.1")), services},
+		"making its service draw an address": {draw("shop-a", "ours"), services},
 		"a cluster role": {
 			create(&rbacv1.ClusterRole{ObjectMeta: meta("x", marked("a"))}), fence,
 		},

@@ -36,7 +36,7 @@ func furnish(t *testing.T, admin client.Client) {
 		namespace("own", map[string]string{"team": "provider"}),
 		namespace("shop-a", twinLabels("a")), namespace("shop-b", twinLabels("b")),
 		config("own", "theirs", nil), config("shop-a", "theirs", nil), config("shop-a", "ours", marked("a")),
-		config("shop-b", "ours", marked("b")),
+		config("shop-b", "ours", marked("b")), service("shop-a", "ours"),
 		named(binding("shop-a", "view", everybody), "theirs"),
 		serviceAccount("own", "admin"), serviceAccount("kube-system", "admin"),
 		serviceAccount("own", "default"), serviceAccount("shop-a", "default"), serviceAccount("shop-a", "admin"),
@@ -71,7 +71,7 @@ func inForce(t *testing.T, peer client.Client) {
 			for _, forbidden := range []client.Object{
 				namespace("new", nil), config("own", "new", marked("a")),
 				binding("shop-a", "view", identity("a")), remotePod("shop-a", automount(true)),
-				secret("shop-a", corev1.SecretTypeServiceAccountToken),
+				secret("shop-a", corev1.SecretTypeServiceAccountToken), service("shop-a", "new", "198.51.100.1"),
 			} {
 				if peer.Create(ctx, forbidden, client.DryRunAll) == nil {
 					return false, nil

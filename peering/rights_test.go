@@ -12,7 +12,7 @@ import (
 func rights(t *testing.T, peer, admin client.Client) {
 	everywhere := map[string]bool{
 		// right: allowed. A right is "verb resource[/subresource][.group] [namespace][:name]".
-		"list namespaces": true, "watch namespaces": true, "create namespaces": true, "patch namespaces": true,
+		"list namespaces": true, "watch namespaces": true, "create namespaces": true, "patch namespaces": false,
 		"delete namespaces": true, "update namespaces": false, "update namespaces/finalize": false,
 		"patch namespaces/status": false, "deletecollection namespaces": false,
 		"list nodes": true, "patch nodes": false, "delete nodes": false, "get nodes/proxy": false,
