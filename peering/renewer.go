@@ -94,7 +94,7 @@ func (r *Renewer) Renew(ctx context.Context) (time.Duration, error) {
 	}
 	r.Metrics.expires(life.expires)
 	if wait := r.due(life).Sub(r.Clock.Now()); wait > 0 {
-		return min(wait, lookInterval), nil
+		return min(wait, lookInterval), r.keep(ctx, secret, credential)
 	}
 	if !r.Clock.Now().Before(life.expires) {
 		r.Metrics.renewed(errExpired)
@@ -119,8 +119,8 @@ func (r *Renewer) stored(ctx context.Context) (*corev1.Secret, remote.Credential
 	return &secret, credential, nil
 }
 
-// newest makes the stored token the one in use, unless that one was issued later (its way into the Secret has failed
-// then, and is tried again at the next renewal). A peering made anew is thus noticed whatever the clock says.
+// newest makes the stored token the one in use, unless that one was issued later: its way into the Secret has failed
+// then. A peering made anew is thus noticed whatever the clock says.
 func (r *Renewer) newest(stored string) (lifetime, error) {
 	life, err := lifetimeOf(stored)
 	if err != nil {
@@ -149,12 +149,22 @@ func (r *Renewer) replace(ctx context.Context, secret *corev1.Secret, credential
 	if err != nil {
 		return err
 	}
-	credential.Token = request.Status.Token
+	r.Tokens.SetToken(request.Status.Token)
+	return r.keep(ctx, secret, credential)
+}
+
+// keep stores the token in use, unless it is stored. It is not left to the next renewal when it failed: until then an
+// agent that starts would have nothing but the old one, which expires before.
+func (r *Renewer) keep(ctx context.Context, secret *corev1.Secret, credential remote.Credential) error {
+	used := r.Tokens.Token()
+	if used == credential.Token {
+		return nil
+	}
+	credential.Token = used
 	kubeconfig, err := credential.Kubeconfig()
 	if err != nil {
 		return err
 	}
-	r.Tokens.SetToken(credential.Token)
 	updated := secret.DeepCopy()
 	updated.Data[v1beta1.KubeconfigKey] = kubeconfig
 	if err := r.Home.Update(ctx, updated); err != nil {

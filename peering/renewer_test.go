@@ -157,8 +157,11 @@ func TestRenewer(t *testing.T) {
 		"the token in the Secret is newer: it is taken": {
 			minute: 10, used: issue(-50), jitter: 0.5, wantIn: time.Minute,
 		},
-		"the token in use is newer: it stays": {
-			minute: 10, used: issue(5), jitter: 0.5, want: 5, wantIn: time.Minute,
+		"the token in use is newer: it stays, and is stored": {
+			minute: 10, used: issue(5), jitter: 0.5, want: 5, wantSto: 5, wantIn: time.Minute,
+		},
+		"the token in use is newer, and cannot be stored: it is said, and tried again soon": {
+			minute: 10, used: issue(5), jitter: 0.5, confl: errors.New("conflict"), want: 5, wantErr: "conflict",
 		},
 		"a provider that refuses leaves everything as it was": {
 			minute: 81, jitter: 0.5, refuse: errors.New("no route"), wantErr: "no route", wantReq: 1,
@@ -190,6 +193,23 @@ func TestRenewer(t *testing.T) {
 				t.Errorf("token in use, stored, next look, requests (-want,+got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestRenewerStoresWhatItMissed: a new token that home could not take is there before the old one expires.
+func TestRenewerStoresWhatItMissed(t *testing.T) {
+	s := newStage(t, issue(0))
+	s.conflict = errors.New("home is away")
+	s.clock.SetTime(epoch.Add(81 * time.Minute))
+	if _, err := s.Renew(t.Context()); err == nil {
+		t.Fatal("no error, so no retry")
+	}
+	s.clock.Step(time.Minute)
+	if _, err := s.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]any{issue(81), issue(81), 1}, []any{s.tokens.token, s.stored(t), s.requests}); diff != "" {
+		t.Errorf("token in use, stored, requests (-want,+got):\n%s", diff)
 	}
 }
 
