@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -29,6 +30,8 @@ type stage struct {
 	refusal error
 	// stays keeps what is deleted.
 	stays bool
+	// remade is the UID under which what is deleted is there again at once.
+	remade types.UID
 
 	client  client.Client
 	applied [][]byte
@@ -80,7 +83,13 @@ func (s *stage) delete(ctx context.Context, c client.WithWatch, o client.Object,
 	if s.stays {
 		return nil
 	}
-	return c.Delete(ctx, o, opts...)
+	if err := c.Delete(ctx, o, opts...); err != nil || s.remade == "" {
+		return err
+	}
+	anew := o.DeepCopyObject().(client.Object)
+	anew.SetUID(s.remade)
+	anew.SetResourceVersion("")
+	return c.Create(ctx, anew)
 }
 
 // run executes a command line and returns its exit code and what it wrote.
@@ -258,6 +267,26 @@ func TestUnoffload(t *testing.T) {
 	t.Run("what is not offloaded", func(t *testing.T) {
 		code, _, errOut := newStage(t).run("unoffload", "namespace", "shop", "--skip-confirm")
 		if code != exitFailed || !strings.Contains(errOut, `namespace "shop" is not offloaded`) {
+			t.Errorf("exit code %d: %s", code, errOut)
+		}
+	})
+	t.Run("what its label would offload again", func(t *testing.T) {
+		s := newStage(t, build.Namespace("shop").Label(v1beta1.LabelEnabled, "true").Obj(),
+			build.Offloading("shop").Obj())
+		code, _, errOut := s.run("unoffload", "namespace", "shop", "--skip-confirm", "--timeout", "600ms")
+		want := "error: namespace shop is offloaded by its label and would be again: remove the label first " +
+			"(kubectl label namespace shop liqo.io/enabled-)\n"
+		if diff := cmp.Diff(want, errOut); code != exitFailed || diff != "" || len(s.deleted) > 0 {
+			t.Errorf("exit code %d, deleted %q (-want,+got):\n%s", code, s.deleted, diff)
+		}
+	})
+	t.Run("what somebody offloads anew", func(t *testing.T) {
+		old := build.Offloading("shop").Obj()
+		old.UID = "old"
+		s := newStage(t, build.Namespace("shop").Label(v1beta1.LabelEnabled, "false").Obj(), old)
+		s.remade = "new"
+		code, _, errOut := s.run("unoffload", "namespace", "shop", "--skip-confirm", "--timeout", "600ms")
+		if code != exitDone {
 			t.Errorf("exit code %d: %s", code, errOut)
 		}
 	})

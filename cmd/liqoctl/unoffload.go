@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,6 +45,9 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, timeout time.
 	if err != nil {
 		return fmt.Errorf("read the offloading of namespace %s: %w", name, err)
 	}
+	if err := checkQuick(ctx, home, name); err != nil {
+		return err
+	}
 	question := fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)
 	if err := a.confirm(question); err != nil {
 		return err
@@ -51,9 +55,22 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, timeout time.
 	if err := home.Delete(ctx, &off, client.Preconditions{UID: &off.UID}); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("un-offload namespace %s: %w", name, err)
 	}
-	if err := a.awaitHome(ctx, home, name, timeout); err != nil {
+	if err := a.awaitHome(ctx, home, &off, timeout); err != nil {
 		return err
 	}
 	a.success("namespace %s is at home only", name)
 	return nil
+}
+
+// checkQuick refuses a namespace that would be offloaded again at once, by its label, with empty twins.
+func checkQuick(ctx context.Context, home *cluster, name string) error {
+	var ns corev1.Namespace
+	if err := home.Get(ctx, client.ObjectKey{Name: name}, &ns); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read namespace %s: %w", name, err)
+	}
+	if ns.Labels[v1beta1.LabelEnabled] != "true" || !ns.DeletionTimestamp.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("namespace %s is offloaded by its label and would be again: remove the label first "+
+		"(kubectl label namespace %s %s-)", name, name, v1beta1.LabelEnabled)
 }

@@ -84,13 +84,15 @@ func selectorError(off *v1beta1.NamespaceOffloading) string {
 	return ""
 }
 
-// awaitHome shows how the twins go, until none is left.
-func (a *app) awaitHome(ctx context.Context, home *cluster, namespace string, timeout time.Duration) error {
-	off := &v1beta1.NamespaceOffloading{}
-	said := ""
+// awaitHome shows how the twins go, until none is left. An offloading that somebody made anew is another one.
+func (a *app) awaitHome(
+	ctx context.Context, home *cluster, gone *v1beta1.NamespaceOffloading, timeout time.Duration,
+) error {
+	namespace, said := gone.Namespace, ""
 	err := poll(ctx, timeout, func(ctx context.Context) (bool, error) {
-		err := home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: v1beta1.OffloadingName}, off)
-		if apierrors.IsNotFound(err) {
+		off := &v1beta1.NamespaceOffloading{}
+		err := home.Get(ctx, client.ObjectKeyFromObject(gone), off)
+		if apierrors.IsNotFound(err) || (err == nil && off.UID != gone.UID) {
 			return true, nil
 		}
 		if err != nil {
