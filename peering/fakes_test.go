@@ -34,6 +34,8 @@ type side struct {
 	forbidden string
 	// broken is what every request fails with.
 	broken error
+	// managed shows who applied what.
+	managed bool
 	// writes counts what was written.
 	writes int
 }
@@ -58,7 +60,11 @@ func (s *side) client(t *testing.T) client.Client {
 			mapper.Add(kind, scope(kind.Kind))
 		}
 	}
-	return fake.NewClientBuilder().WithScheme(all).WithRESTMapper(mapper).WithObjects(s.objects...).
+	builder := fake.NewClientBuilder().WithScheme(all).WithRESTMapper(mapper).WithObjects(s.objects...)
+	if s.managed {
+		builder = builder.WithReturnManagedFields()
+	}
+	return builder.
 		WithInterceptorFuncs(interceptor.Funcs{
 			Get: func(
 				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object,

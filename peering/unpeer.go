@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -236,7 +237,7 @@ func dropTenant(ctx context.Context, c client.Client, clusterID, other string) e
 	return remove(ctx, c, &ns)
 }
 
-// dropShared removes roles and fence with the last consumer. What an admin applied (kubectl left its mark) stays.
+// dropShared removes roles and fence with the last consumer. What an admin applied as well stays.
 func (p *Peering) dropShared(ctx context.Context) error {
 	var bindings rbacv1.ClusterRoleBindingList
 	if err := p.Away.List(ctx, &bindings); err != nil {
@@ -258,7 +259,7 @@ func (p *Peering) dropShared(ctx context.Context) error {
 		} else if err != nil {
 			return fmt.Errorf("read %s: %w", object.GetName(), err)
 		}
-		if object.GetAnnotations()[corev1.LastAppliedConfigAnnotation] != "" {
+		if alsoOthers(object) {
 			continue
 		}
 		if err := remove(ctx, p.Away, object); err != nil {
@@ -266,6 +267,15 @@ func (p *Peering) dropShared(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// alsoOthers says that somebody else than us has applied an object: kubectl leaves an annotation, every other tool at
+// least its name. Subresources are written by controllers, which applied nothing.
+func alsoOthers(object client.Object) bool {
+	return object.GetAnnotations()[corev1.LastAppliedConfigAnnotation] != "" ||
+		slices.ContainsFunc(object.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+			return e.Subresource == "" && e.Manager != FieldManager
+		})
 }
 
 // remove deletes objects that may be gone already; one that was read is deleted only if it is still the same.

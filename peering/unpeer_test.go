@@ -2,6 +2,7 @@ package peering_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -204,6 +206,29 @@ func TestUnpeerOneOfTwo(t *testing.T) {
 		applied := policyBinding("liqo-fence")
 		applied.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}"}
 		p, _ := peered(t, cluster("uid-a"), cluster("uid-b", applied))
+		if err := unpeer(t, p, false); err != nil {
+			t.Fatal(err)
+		}
+		present(t, p.Away, policyBinding("liqo-fence"))
+		absent(t, p.Away, policyBinding("liqo-twins"))
+	})
+	t.Run("a copy of the fence that another tool keeps stays", func(t *testing.T) {
+		away := cluster("uid-b")
+		away.managed = true
+		p, _ := peered(t, cluster("uid-a"), away)
+		argo := policyBinding("liqo-fence")
+		argo.Spec.PolicyName = "liqo-fence"
+		argo.TypeMeta = metav1.TypeMeta{
+			APIVersion: "admissionregistration.k8s.io/v1", Kind: "ValidatingAdmissionPolicyBinding",
+		}
+		body, err := json.Marshal(argo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patch := client.RawPatch(types.ApplyYAMLPatchType, body)
+		if err := p.Away.Patch(t.Context(), argo, patch, client.FieldOwner("argocd-controller")); err != nil {
+			t.Fatal(err)
+		}
 		if err := unpeer(t, p, false); err != nil {
 			t.Fatal(err)
 		}
