@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -135,4 +136,38 @@ func (w *watchful) Get(ctx context.Context, key client.ObjectKey, o client.Objec
 func (w *watchful) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
 	w.check(ctx, "create")
 	return w.server.Create(ctx, o, opts...)
+}
+
+// Pods of ours may still run in a twin that lost our marks, so nobody is told that it never was, however often it is
+// looked at, and whatever else fails meanwhile.
+func TestATwinThatLostItsMarksIsNotGone(t *testing.T) {
+	a := newAgent(t, wantShop())
+	a.mustVisit(t, "shop")
+	twin := get(t, a.away, "", "shop-a", &corev1.Namespace{})
+	marks := twin.Labels
+	twin.Labels = nil
+	if err := a.away.Update(t.Context(), twin); err != nil {
+		t.Fatal(err)
+	}
+	for _, trouble := range []error{nil, nil, refused(1), nil} {
+		a.away.read = func(client.ObjectKey, client.Object) error { return trouble }
+		if _, err := a.visit(t, "shop"); err == nil {
+			t.Error("no error, so no retry")
+		}
+	}
+	if diff := cmp.Diff(heard{"ready shop shop-a", "leaving shop"}, a.heard); diff != "" {
+		t.Errorf("heard (-want,+got):\n%s", diff)
+	}
+	if entry := a.entry(t); failureReason(entry.Reason) != v1beta1.ReasonCreationLoopBackOff {
+		t.Errorf("entry %+v", entry)
+	}
+	twin = get(t, a.away, "", "shop-a", &corev1.Namespace{})
+	twin.Labels = marks
+	if err := a.away.Update(t.Context(), twin); err != nil {
+		t.Fatal(err)
+	}
+	a.mustVisit(t, "shop")
+	if diff := cmp.Diff(accepted("shop-a"), a.entry(t)); diff != "" {
+		t.Errorf("after the repair (-want,+got):\n%s", diff)
+	}
 }

@@ -82,6 +82,9 @@ func (t *Twins) acquire(ctx context.Context, v *visit) (*corev1.Namespace, error
 		return nil, fmt.Errorf("create twin %s: %w", v.want, err)
 	}
 	if !t.ours(twin, v.home) {
+		if !v.accepted() && !v.lost() {
+			t.gone(v.home) // it never was: what waits for its end at home need not wait for us
+		}
 		return nil, &foreignError{fmt.Sprintf("namespace %s exists on cluster %s and is not ours: "+
 			"it is left alone, and the twin is made once it is gone; or choose another name", v.want, t.ClusterID)}
 	}

@@ -86,6 +86,9 @@ type visit struct {
 
 func (v *visit) accepted() bool { return v.entry != nil && v.entry.Phase == v1beta1.MappingAccepted }
 
+// lost says that the twin was accepted once, and then was not ours any more.
+func (v *visit) lost() bool { return v.entry != nil && v.entry.Reason == reasonTwinLost }
+
 // Reconcile brings the twin of one home namespace from what is to what is asked.
 func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, error) {
 	m := &v1beta1.NamespaceMap{}
@@ -184,8 +187,12 @@ func (t *Twins) fail(ctx context.Context, v *visit, err error) (reconcile.Result
 	}
 	reason, message := explain(err)
 	var stranger *foreignError
-	if v.accepted() && asForeign(err, &stranger) {
+	lost := v.accepted() && asForeign(err, &stranger)
+	if lost {
 		t.leaving(v.home)
+	}
+	if lost || v.lost() { // whatever went wrong since
+		reason = reasonTwinLost
 	}
 	if recordErr := t.record(ctx, v, failed(v.want, reason, message)); recordErr != nil {
 		return reconcile.Result{}, fmt.Errorf("%w (after: %w)", recordErr, err)
