@@ -27,7 +27,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "liqo_reflection_passes_total",
-			Help: "Looks at reflected objects, by what came of them: one API write each, except noop and error.",
+			Help: "Looks at reflected objects, by what came of them: one API write each, except noop and error. " +
+				"Error also counts attempts to watch that are refused for long.",
 		}, []string{"destination", "resource", "outcome"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "liqo_reflection_latency_seconds",

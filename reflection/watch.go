@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -24,12 +25,13 @@ type watched struct {
 	selector  labels.Selector
 	list      func() client.ObjectList
 	clock     clock.Clock
+	refusal   refusal
 }
 
 // homeWatch watches whole objects of a namespace at home.
 func (r *reflector) homeWatch(namespace string) *watched {
 	return &watched{
-		client: r.opts.Home, namespace: namespace, clock: r.opts.Clock,
+		client: r.opts.Home, namespace: namespace, clock: r.opts.Clock, refusal: r.refusal("home"),
 		list: func() client.ObjectList { return r.emptyList.DeepCopyObject().(client.ObjectList) },
 	}
 }
@@ -37,7 +39,7 @@ func (r *reflector) homeWatch(namespace string) *watched {
 // awayWatch watches the metadata of our copies in a twin.
 func (r *reflector) awayWatch(twin string) *watched {
 	return &watched{
-		client: r.opts.Away, namespace: twin, clock: r.opts.Clock,
+		client: r.opts.Away, namespace: twin, clock: r.opts.Clock, refusal: r.refusal(r.opts.Destination),
 		selector: labels.SelectorFromSet(labels.Set{v1beta1.LabelOrigin: r.opts.Origin}),
 		list: func() client.ObjectList {
 			list := &metav1.PartialObjectMetadataList{}
@@ -53,19 +55,22 @@ func (w *watched) options(raw metav1.ListOptions) *client.ListOptions {
 
 // listWatch is what an informer needs. client-go's reflector waits up to a minute between attempts and logs each;
 // here rights come a moment after the namespace is offloaded and links heal, so attempts that may yet succeed are
-// repeated inside, every few seconds, without a word.
+// repeated inside, every few seconds, and a word is said only of what lasts.
 func (w *watched) listWatch() cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			return patiently(ctx, w.clock, func() (runtime.Object, error) {
 				list := w.list()
 				err := w.client.List(ctx, list, w.options(opts))
+				w.hear(ctx, err)
 				return list, err
 			})
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			return patiently(ctx, w.clock, func() (watch.Interface, error) {
-				return w.client.Watch(ctx, w.list(), w.options(opts))
+				stream, err := w.client.Watch(ctx, w.list(), w.options(opts))
+				w.hear(ctx, err)
+				return stream, err
 			})
 		},
 	}, w.client)
@@ -88,6 +93,54 @@ func patiently[T any](ctx context.Context, clk clock.Clock, f func() (T, error))
 		case <-clk.After(pause):
 		}
 		pause = min(2*pause, retryCeiling)
+	}
+}
+
+// refusalPatience is for how long an API server may refuse a watch before that is an error: it is a mistake in the
+// rights then, and not one that is about to be given.
+const refusalPatience = 30 * time.Second
+
+// refusal is what an API server keeps answering to one watch.
+type refusal struct {
+	cluster, resource string
+	count             func() // in the metrics
+
+	reason metav1.StatusReason // empty while there is none
+	since  time.Time
+	told   bool
+}
+
+func (r *reflector) refusal(cluster string) refusal {
+	return refusal{cluster: cluster, resource: r.kind.resource, count: func() {
+		r.opts.Metrics.count(r.opts.Destination, r.kind.resource, outcomeError)
+	}}
+}
+
+// hear takes note of what came of an attempt, and says once that the same refusal lasts, and once that it is over. That
+// there is no answer at all is not a refusal: it concerns the whole cluster, and the Node says so.
+func (w *watched) hear(ctx context.Context, err error) {
+	f := &w.refusal
+	logger := log.FromContext(ctx).WithValues("cluster", f.cluster, "namespace", w.namespace, "resource", f.resource)
+	reason := apierrors.ReasonForError(err)
+	switch {
+	case err == nil:
+		if f.told {
+			logger.Info("Watched again", "refusedFor", w.clock.Since(f.since).String())
+		}
+		f.reason, f.told = "", false
+		return
+	case reason == metav1.StatusReasonUnknown || !passing(err):
+		return // says nothing about the refusal
+	case reason != f.reason:
+		f.reason, f.since = reason, w.clock.Now()
+		return
+	case w.clock.Since(f.since) < refusalPatience:
+		return
+	}
+	f.count()
+	if !f.told {
+		f.told = true
+		logger.Info("Cannot watch: what changes in the namespace is not reflected", "err", err.Error())
 	}
 }
 

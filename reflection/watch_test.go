@@ -3,16 +3,26 @@ package reflection
 import (
 	"context"
 	"errors"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -93,6 +103,105 @@ func TestAFailureForGoodIsReturnedAtOnce(t *testing.T) {
 	_, err := patiently(t.Context(), clk, func() (string, error) { return "", apierrors.NewResourceExpired("too old") })
 	if !apierrors.IsResourceExpired(err) || len(clk.pauses) > 0 {
 		t.Errorf("want the error at once, got %v after %v", err, clk.pauses)
+	}
+}
+
+func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
+	forbidden := apierrors.NewForbidden(resource, "", errors.New("no"))
+	unauthorized := apierrors.NewUnauthorized("no")
+	silence := errors.New("connection refused")
+	repeat := func(err error, times int) []error { return slices.Repeat([]error{err}, times) }
+	const said, over = "Cannot watch", "Watched again"
+
+	// An attempt is made every five seconds.
+	for name, tc := range map[string]struct {
+		answers     []error
+		want        []string
+		wantCounted int
+	}{
+		"rights that come in time":      {answers: append(repeat(forbidden, 6), nil)},
+		"rights that do not come":       {answers: repeat(forbidden, 9), want: []string{said}, wantCounted: 3},
+		"rights that come late":         {append(repeat(forbidden, 7), nil, nil), []string{said, over}, 1},
+		"no answer, which the node has": {answers: repeat(silence, 20)},
+		"one refusal after the other": {
+			answers: slices.Concat(repeat(forbidden, 6), repeat(unauthorized, 6), []error{nil}),
+		},
+		"no answer between refusals": {
+			answers: slices.Concat(repeat(forbidden, 3), repeat(silence, 3), repeat(forbidden, 1), []error{nil}),
+			want:    []string{said, over}, wantCounted: 1,
+		},
+		"an old resourceVersion is no end": {
+			answers: slices.Concat(repeat(forbidden, 7), []error{apierrors.NewResourceExpired("too old"), nil}),
+			want:    []string{said, over}, wantCounted: 1,
+		},
+		"a second time": {
+			answers: slices.Concat(repeat(forbidden, 7), []error{nil}, repeat(forbidden, 7)),
+			want:    []string{said, over, said}, wantCounted: 2,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lines []string
+			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+			clk, counted := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), 0
+			w := &watched{namespace: testAway, clock: clk, refusal: refusal{
+				cluster: "provider-1", resource: "configmaps", count: func() { counted++ },
+			}}
+			for _, err := range tc.answers {
+				w.hear(log.IntoContext(t.Context(), logger), err)
+				clk.Step(5 * time.Second)
+			}
+			var got []string
+			for _, line := range lines {
+				for _, word := range []string{`"level"=0`, `"namespace"="` + testAway, `"configmaps"`, `"provider-1"`} {
+					if !strings.Contains(line, word) {
+						t.Errorf("%s does not say %s", line, word)
+					}
+				}
+				got = append(got, regexp.MustCompile(said+"|"+over).FindString(line))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("lines -want,+got:\n%s", diff)
+			}
+			if counted != tc.wantCounted {
+				t.Errorf("counted %d, want %d", counted, tc.wantCounted)
+			}
+		})
+	}
+}
+
+func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
+	h := newHarness(t)
+	attempts := 0
+	answer := func() error { // twice no, then yes
+		h.clock.Step(refusalPatience)
+		if attempts++; attempts%3 == 0 {
+			return nil
+		}
+		return apierrors.NewForbidden(resource, "", errors.New("no"))
+	}
+	r := h.m.reflectors[0]
+	w := r.awayWatch(testAway)
+	w.clock = &impatient{Clock: h.clock}
+	w.client = interceptor.NewClient(h.away, interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			return answer()
+		},
+		Watch: func(
+			context.Context, client.WithWatch, client.ObjectList, ...client.ListOption,
+		) (watch.Interface, error) {
+			return watch.NewFake(), answer()
+		},
+	})
+	lw := cache.ToListerWatcherWithContext(w.listWatch())
+	if _, err := lw.ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := lw.WatchWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Error(err)
+	}
+	counter := h.m.opts.Metrics.passes.WithLabelValues("provider-1", r.kind.resource, outcomeError)
+	if got := testutil.ToFloat64(counter); got != 2 {
+		t.Errorf("counted %v errors, want one of each", got)
 	}
 }
 
