@@ -158,7 +158,7 @@ func TestAnotherVirtualNodeStandsIn(t *testing.T) {
 	get(t, h, tenantB, "b-2", &v1beta1.VirtualNode{})
 }
 
-// TestAConflictIsTriedAgain: nothing else wakes the reconciler for a virtual node whose status the agent wrote meanwhile.
+// TestAConflictIsTriedAgain: nothing else wakes the reconciler for a virtual node whose status was written meanwhile.
 func TestAConflictIsTriedAgain(t *testing.T) {
 	tests := map[string]func(*testing.T) *homeSide{
 		"while the finalizer is added": func(t *testing.T) *homeSide {

@@ -21,7 +21,8 @@ func TestUnpeerTouchesNobodyElsesPeering(t *testing.T) {
 			want:   `leads to another cluster than provider "b"`,
 		},
 		"a slip in the name": {
-			change: func(_ *testing.T, p *peering.Peering) { p.AwayID = "bb" }, want: `leads to provider "b", not to "bb"`,
+			change: func(_ *testing.T, p *peering.Peering) { p.AwayID = "bb" },
+			want:   `leads to provider "b", not to "bb"`,
 		},
 		"a second cluster with our id, which never peered": {
 			change: func(t *testing.T, p *peering.Peering) { p.Home = cluster("uid-z").client(t) },
@@ -64,7 +65,10 @@ func TestUnpeerWithoutRemembering(t *testing.T) {
 		"the provider is another one": {known: "uid-b", want: `leads to provider "c"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, _ := peered(t, cluster("uid-a", tenantOf("c", tt.known)), cluster("uid-b"))
+			p, _ := peered(t, cluster("uid-a"), cluster("uid-b"))
+			if err := p.Home.Create(t.Context(), tenantOf("c", tt.known)); err != nil {
+				t.Fatal(err)
+			}
 			forgetful := tenantOf("b", "")
 			patch := mergePatch(map[string]any{"metadata": map[string]any{"annotations": nil}})
 			if err := p.Home.Patch(t.Context(), forgetful, patch); err != nil {
