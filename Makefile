@@ -61,7 +61,7 @@ bench: build ## Measure what the system costs, as ratios from one run
 
 .PHONY: lint
 lint: ## Check the style and the import rules
-	$(TOOL) golangci-lint run ./...
+	$(TOOL) golangci-lint run --allow-parallel-runners ./...
 
 .PHONY: generate
 generate: ## Regenerate deep copies and CRDs

@@ -46,6 +46,7 @@ func (p *Peering) check(ctx context.Context) (home, away Identity, err error) {
 	for _, check := range []func() error{
 		func() error { return p.checkIdentities(home, away) },
 		func() error { return p.checkInstalled(ctx) },
+		func() error { return p.checkStranger(ctx, string(away.UID)) },
 		func() error { return checkTenant(ctx, p.Home, p.AwayID, away.UID) },
 		func() error { return checkTenant(ctx, p.Away, p.HomeID, home.UID) },
 		func() error { return p.checkNode(ctx) },
@@ -173,9 +174,13 @@ func (p *Peering) checkNode(ctx context.Context) error {
 		return fmt.Errorf("this cluster: list virtual nodes: %w", err)
 	}
 	for _, other := range nodes.Items {
-		if other.Name == p.NodeName && other.Spec.ClusterID != p.AwayID {
+		switch {
+		case other.Name == p.NodeName && other.Spec.ClusterID != p.AwayID:
 			return refuse("virtual node %q belongs to provider %q: choose another name with --node-name",
 				p.NodeName, other.Spec.ClusterID)
+		case other.Spec.ClusterID == p.AwayID && !other.DeletionTimestamp.IsZero():
+			return refuse("virtual node %q is being removed: run liqoctl unpeer %s to its end first",
+				other.Name, p.AwayID)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -79,17 +80,29 @@ func (p *Peering) checkProvider(ctx context.Context, tenant *corev1.Namespace) e
 
 // checkStranger refuses a provider that home knows under another id: the id that was given is a slip then.
 func (p *Peering) checkStranger(ctx context.Context, uid string) error {
-	var tenants corev1.NamespaceList
-	if err := p.Home.List(ctx, &tenants, client.MatchingLabels{v1beta1.LabelTenantNamespace: "true"}); err != nil {
-		return fmt.Errorf("this cluster: list tenant namespaces: %w", err)
+	known, err := KnownAs(ctx, p.Home, types.UID(uid))
+	if err != nil {
+		return err
 	}
-	for _, ns := range tenants.Items {
-		if ns.Annotations[v1beta1.AnnotationClusterUID] == uid && ns.Name != v1beta1.TenantNamespace(p.AwayID) {
-			return refuse("--remote-kubeconfig leads to provider %q, not to %q",
-				ns.Labels[v1beta1.LabelRemoteClusterID], p.AwayID)
-		}
+	if known != "" && known != p.AwayID {
+		return refuse("--remote-kubeconfig leads to provider %q, not to %q", known, p.AwayID)
 	}
 	return nil
+}
+
+// KnownAs returns the id under which home has peered with the cluster whose kube-system has the given UID, or "".
+func KnownAs(ctx context.Context, home client.Reader, uid types.UID) (string, error) {
+	var tenants corev1.NamespaceList
+	if err := home.List(ctx, &tenants, client.MatchingLabels{v1beta1.LabelTenantNamespace: "true"}); err != nil {
+		return "", fmt.Errorf("this cluster: list tenant namespaces: %w", err)
+	}
+	for _, ns := range tenants.Items {
+		id := ns.Labels[v1beta1.LabelRemoteClusterID]
+		if ns.Annotations[v1beta1.AnnotationClusterUID] == string(uid) && ns.Name == v1beta1.TenantNamespace(id) {
+			return id, nil
+		}
+	}
+	return "", nil
 }
 
 // tenantOn returns the tenant namespace for a cluster, or nil when there is none.

@@ -21,6 +21,8 @@ func TestRefusals(t *testing.T) {
 	foreign.Labels = nil
 	dying := tenantOf("b", "uid-b")
 	dying.DeletionTimestamp, dying.Finalizers = &metav1.Time{Time: epoch}, []string{"kubernetes.io/x"}
+	leaving := build.VirtualNode("b-2", "b")
+	leaving.DeletionTimestamp, leaving.Finalizers = &metav1.Time{Time: epoch}, []string{v1beta1.FinalizerVirtualNode}
 	lost := &url.Error{Op: "Get", URL: "https://provider.example", Err: errors.New("connection refused")}
 
 	tests := map[string]struct {
@@ -66,6 +68,12 @@ func TestRefusals(t *testing.T) {
 		"the name of an ordinary node":      {home: cluster("uid-a", build.Node("b")), want: `already has a node "b"`},
 		"the name of another virtual node": {
 			home: cluster("uid-a", build.VirtualNode("b", "c")), want: `belongs to provider "c"`,
+		},
+		"a provider that is peered already, under another id": {
+			home: cluster("uid-a", tenantOf("milan", "uid-b")), want: `leads to provider "milan", not to "b"`,
+		},
+		"a virtual node that is being removed": {
+			home: cluster("uid-a", leaving), want: "liqoctl unpeer b to its end first",
 		},
 		"no rights at home": {
 			home: forbidding("patch secrets", cluster("uid-a")), want: "on this cluster you may not patch secrets",

@@ -53,6 +53,14 @@ func TestInfo(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, out)
 		}
 	})
+	t.Run("a selector that picks nothing is something to look at", func(t *testing.T) {
+		idle := build.Offloading("shop").Obj()
+		idle.Status = offloadedOn(v1beta1.PhaseNoClusterSelected, nil)
+		_, out, _ := newStage(t, idle).run("info")
+		if !strings.Contains(out, "namespace shop is NoClusterSelected: no virtual node matches its selector") {
+			t.Errorf("got %q", out)
+		}
+	})
 	t.Run("peers of a cluster with none", func(t *testing.T) {
 		if _, out, _ := newStage(t).run("info", "peer"); out != "This cluster borrows from none.\n" {
 			t.Errorf("got %q", out)

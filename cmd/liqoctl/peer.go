@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/namespacemap"
 	"github.com/twinspace/twinspace/peering"
@@ -103,7 +104,7 @@ func (a *app) runPeer(ctx context.Context, f *peerFlags) error {
 		}
 	}
 	if p.AwayID == "" {
-		if p.AwayID, err = awayID(ctx, away); err != nil {
+		if p.AwayID, err = awayID(ctx, home, away); err != nil {
 			return err
 		}
 	}
@@ -153,10 +154,15 @@ func (a *app) homeID(ctx context.Context, home *cluster) (string, error) {
 	return identity.ID, err
 }
 
-func awayID(ctx context.Context, away *cluster) (string, error) {
+// awayID returns the provider's id: the one that this cluster knows it by, its own, or else the UID of its kube-system.
+func awayID(ctx context.Context, home client.Reader, away *cluster) (string, error) {
 	identity, err := peering.Identify(ctx, away)
 	if err != nil {
 		return "", fmt.Errorf("provider: %w", err)
+	}
+	known, err := peering.KnownAs(ctx, home, identity.UID)
+	if err != nil || known != "" {
+		return known, err
 	}
 	if identity.ID != "" {
 		return identity.ID, nil

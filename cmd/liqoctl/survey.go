@@ -223,7 +223,9 @@ func (i *clusterInfo) namespaces(ctx context.Context, c client.Client) error {
 			Clusters: clusters(&off, isReady),
 		}
 		switch off.Status.OffloadingPhase {
-		case v1beta1.PhaseReady, v1beta1.PhaseNoClusterSelected:
+		case v1beta1.PhaseReady:
+		case v1beta1.PhaseNoClusterSelected:
+			info.Message = "no virtual node matches its selector"
 		case "":
 			info.Phase, info.Message = "Pending", "the controller-manager has not looked at it yet: is it running?"
 		default:

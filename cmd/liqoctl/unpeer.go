@@ -96,7 +96,7 @@ func (a *app) reach(ctx context.Context, f *unpeerFlags, p *peering.Peering) err
 	if err != nil {
 		return fmt.Errorf("provider: %w", err)
 	}
-	id, err := awayID(ctx, away)
+	id, err := awayID(ctx, p.Home, away)
 	switch {
 	case unreachable(err) && f.force && f.clusterID != "":
 		a.warn("the provider cannot be reached, only this side is ended: " + explain(err))
