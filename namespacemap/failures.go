@@ -14,8 +14,8 @@ import (
 // maxMessage bounds what a provider's words may take of the map, which holds them for thousands of namespaces.
 const maxMessage = 512
 
-// reasonTwinLost is how a map remembers, also for an agent that starts later, that pods of ours may still run in what is
-// not ours any more. Users see ReasonCreationLoopBackOff.
+// reasonTwinLost is how a map remembers, also for an agent that starts later, that pods of ours may still run in what
+// is not ours any more. Users see ReasonCreationLoopBackOff.
 const reasonTwinLost = "TwinLost"
 
 // explain returns the reason and the sentence for a failure on a provider: the server's words, or why none came. The

@@ -14,16 +14,7 @@ func (p *Pods) List(namespace string) []*corev1.Pod {
 	defer p.mu.Unlock()
 	var out []*corev1.Pod
 	for _, n := range p.nodes {
-		if n.watch == nil {
-			continue
-		}
-		found, err := n.watch.informer.GetIndexer().ByIndex(cache.NamespaceIndex, namespace)
-		if err != nil {
-			continue // the index is there since the watch was made
-		}
-		for _, obj := range found {
-			out = append(out, obj.(*corev1.Pod))
-		}
+		out = append(out, n.watch.pods(namespace)...)
 	}
 	return out
 }

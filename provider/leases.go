@@ -26,7 +26,7 @@ const (
 // is said by the Node's Ready condition instead.
 type leases struct {
 	mu      sync.Mutex
-	ctx     context.Context //nolint:containedctx // what leases started later end with
+	ctx     context.Context //nolint:containedctx // what leases started later end with; nil unless we run
 	running sync.WaitGroup
 	held    map[string]heldLease
 }
@@ -42,6 +42,9 @@ func (l *leases) Start(ctx context.Context) error {
 	l.ctx = ctx
 	l.mu.Unlock()
 	<-ctx.Done()
+	l.mu.Lock()
+	l.ctx = nil // from here on no lease is begun: it would be one more to wait for while we wait
+	l.mu.Unlock()
 	l.running.Wait()
 	return nil
 }
@@ -51,7 +54,7 @@ func (l *leases) ensure(ctx context.Context, n *Nodes, node *corev1.Node) error 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil {
-		return errors.New("keep lease: not started yet")
+		return errors.New("keep lease: not running")
 	}
 	had, ok := l.held[node.Name]
 	if ok && had.node == node.UID {

@@ -27,7 +27,7 @@ func (a again) Error() string { return fmt.Sprintf("look again in %s", a.after) 
 var errBackoff = errors.New("refused, and said so")
 
 // errIncomplete says that the watches of home cannot tell yet whether a pod is missing. Their completion enqueues
-// everything.
+// everything, and so does the release of the last one.
 var errIncomplete = errors.New("the pods of home are not all known yet")
 
 // next works on one name. It returns false when the queue is shut down.
@@ -195,7 +195,7 @@ func (p *Pods) settleTwin(ctx context.Context, w *work) error {
 func (p *Pods) homePod(k key) (pod *corev1.Pod, on node, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	known = len(p.nodes) > 0
+	known = len(p.nodes) > 0 || p.released
 	for _, n := range p.nodes {
 		known = known && n.watch.hasSynced()
 		found := n.watch.pod(k)

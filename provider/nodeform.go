@@ -24,7 +24,6 @@ type form struct {
 	port                int32
 	version             string
 	now                 metav1.Time
-	cordoned            bool
 }
 
 // node is the Node as it is created: with the labels that make it ours for good, and with its taints, so that no pod
@@ -105,11 +104,7 @@ func taintKeys(taints []corev1.Taint) string {
 
 // metadata is what we apply to the Node, its status and its taints apart.
 func (f form) metadata() *corev1ac.NodeApplyConfiguration {
-	n := corev1ac.Node(f.vn.Name).WithLabels(f.labels()).WithAnnotations(f.annotations())
-	if f.cordoned {
-		n.WithSpec(corev1ac.NodeSpec().WithUnschedulable(true))
-	}
-	return n
+	return corev1ac.Node(f.vn.Name).WithLabels(f.labels()).WithAnnotations(f.annotations())
 }
 
 // status is what we apply to the Node's status. Live is the Node as it is: times change only with what they time.

@@ -125,14 +125,13 @@ func (n *Nodes) retire(ctx context.Context, vn *v1beta1.VirtualNode, node *corev
 	draining := state{node: v1beta1.StatusDraining, poll: drainPoll}
 	calling, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if f, ok := n.form(vn, node); ok && !node.Spec.Unschedulable {
-		f.cordoned = true
-		if _, err := n.applyMetadata(calling, f, node); err != nil {
+	if !node.Spec.Unschedulable {
+		if err := n.cordon(calling, node); err != nil {
 			draining.message = err.Error()
 			return draining, err
 		}
 	}
-	if draining.message = n.remaining(vn.Name); draining.message != "" {
+	if draining.message = n.remaining(vn, node); draining.message != "" {
 		return draining, nil
 	}
 	err := n.Home.CoreV1().Nodes().Delete(calling, node.Name, metav1.DeleteOptions{
@@ -145,14 +144,46 @@ func (n *Nodes) retire(ctx context.Context, vn *v1beta1.VirtualNode, node *corev
 	return state{node: v1beta1.StatusDeleting, poll: drainPoll}, nil
 }
 
+// cordon makes the Node take no more pods. All else that we applied stays, or it would be taken back.
+func (n *Nodes) cordon(ctx context.Context, node *corev1.Node) error {
+	has, err := corev1ac.ExtractNode(node, fieldManager)
+	if err != nil {
+		return fmt.Errorf("read own fields of Node: %w", err)
+	}
+	if has.Spec == nil {
+		has.WithSpec(corev1ac.NodeSpec())
+	}
+	has.Spec.WithUnschedulable(true)
+	_, err = n.Home.CoreV1().Nodes().Apply(ctx, has.WithUID(node.UID),
+		metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+	if err != nil {
+		return fmt.Errorf("cordon Node: %w", err)
+	}
+	return nil
+}
+
+// settled says that the Node has been draining long enough for a binding that was under way to show. The Node's own
+// event may bring us back at once.
+func (n *Nodes) settled(vn *v1beta1.VirtualNode) bool {
+	for _, c := range vn.Status.Conditions {
+		if c.Type == v1beta1.NodeCondition {
+			return c.Status == v1beta1.StatusDeleting ||
+				c.Status == v1beta1.StatusDraining && n.Clock.Since(c.LastTransitionTime.Time) >= drainPoll
+		}
+	}
+	return false
+}
+
 // remaining says what the Node still waits for.
-func (n *Nodes) remaining(name string) string {
-	live, known := n.Pods.Live(name)
+func (n *Nodes) remaining(vn *v1beta1.VirtualNode, node *corev1.Node) string {
+	live, known := n.Pods.Live(vn.Name)
 	switch {
 	case !known:
 		return "waiting for the list of the Node's pods"
-	case len(live) == 0:
+	case len(live) == 0 && node.Spec.Unschedulable && n.settled(vn):
 		return ""
+	case len(live) == 0:
+		return "waiting for pods that were on their way when the Node was cordoned"
 	}
 	slices.Sort(live)
 	shown := live[:min(len(live), 3)]

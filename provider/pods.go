@@ -78,12 +78,14 @@ type Pods struct {
 	memory  *memory
 
 	mu      sync.Mutex
-	ctx     context.Context //nolint:containedctx // what watches started later end with
+	ctx     context.Context //nolint:containedctx // what watches started later end with; nil unless we run
 	log     logr.Logger
 	started time.Time
 	running sync.WaitGroup
 	nodes   map[string]*node
-	twins   map[string]*twin
+	// released: a Node was let go. Without one left, no watch is to come that completes what is known.
+	released bool
+	twins    map[string]*twin
 	// listeners are told of home pods; the slice is replaced, never changed.
 	listeners []func(pod *corev1.Pod)
 }
@@ -138,6 +140,9 @@ func (p *Pods) Start(ctx context.Context) error {
 	<-ctx.Done()
 	p.queue.ShutDown()
 	workers.Wait()
+	p.mu.Lock()
+	p.ctx = nil // from here on no watch is started: it would be one more to wait for while we wait
+	p.mu.Unlock()
 	p.running.Wait()
 	return nil
 }
@@ -156,11 +161,18 @@ func (p *Pods) Serve(name string, patch *v1beta1.OffloadingPatch) {
 	p.watchNode(n)
 }
 
-// Release makes the loop leave the pods of a Node alone.
+// Release makes the loop leave the pods of a Node alone. It looks once more at all there is: a pod may have been bound,
+// and its remote pod created, after the Node seemed empty, and the watch that would tell of its end is no more.
 func (p *Pods) Release(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := p.nodes[name]; n != nil {
+	n := p.nodes[name]
+	if n == nil && p.released {
+		return
+	}
+	p.released = true
+	p.enqueueNamespace(metav1.NamespaceAll)
+	if n != nil {
 		n.watch.stop()
 		delete(p.nodes, name)
 	}
@@ -175,7 +187,7 @@ func (p *Pods) Live(name string) ([]string, bool) {
 		return nil, false
 	}
 	var out []string
-	for _, pod := range n.watch.pods() {
+	for _, pod := range n.watch.pods(metav1.NamespaceAll) {
 		if !translate.Finished(pod.Status.Phase) || pod.DeletionTimestamp != nil {
 			out = append(out, pod.Namespace+"/"+pod.Name)
 		}
@@ -190,7 +202,7 @@ func (p *Pods) Wake(namespace string) {
 	p.enqueueNamespace(namespace)
 }
 
-// watchNode needs the lock. It does nothing before Start, which catches up.
+// watchNode needs the lock. It does nothing before Start, which catches up, and nothing after it.
 func (p *Pods) watchNode(n *node) {
 	if p.ctx == nil {
 		return
@@ -223,20 +235,15 @@ func (p *Pods) enqueueAll() {
 // enqueueNamespace needs the lock. It adds the pods of a home namespace, or of all, on both sides.
 func (p *Pods) enqueueNamespace(namespace string) {
 	for _, n := range p.nodes {
-		if n.watch == nil {
-			continue
-		}
-		for _, pod := range n.watch.pods() {
-			if namespace == metav1.NamespaceAll || pod.Namespace == namespace {
-				p.queue.Add(key{Namespace: pod.Namespace, Name: pod.Name})
-			}
+		for _, pod := range n.watch.pods(namespace) {
+			p.queue.Add(key{Namespace: pod.Namespace, Name: pod.Name})
 		}
 	}
 	for home, t := range p.twins {
-		if t.watch == nil || namespace != metav1.NamespaceAll && home != namespace {
+		if namespace != metav1.NamespaceAll && home != namespace {
 			continue
 		}
-		for _, pod := range t.watch.pods() {
+		for _, pod := range t.watch.pods(metav1.NamespaceAll) {
 			p.queue.Add(key{Namespace: home, Name: pod.Name})
 		}
 	}

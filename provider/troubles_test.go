@@ -290,10 +290,6 @@ func testMissedDeletion(s *shop) {
 	// watch never hears of the deletion.
 	p.Release(s.node())
 	s.deleteHome("web", ptr.To[int64](0))
-	s.never("it goes on the word of an incomplete cache", func() error {
-		_, err := s.awayPod("web")
-		return err
-	})
 	p.Serve(s.node(), nil)
 	s.gone(s.awayPod, away)
 }

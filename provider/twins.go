@@ -65,7 +65,7 @@ func (p *Pods) TwinGone(home string) {
 	p.enqueueNamespace(home)
 }
 
-// watchTwin needs the lock. It does nothing before Start, which catches up.
+// watchTwin needs the lock. It does nothing before Start, which catches up, and nothing after it.
 func (p *Pods) watchTwin(t *twin) {
 	if p.ctx == nil {
 		return

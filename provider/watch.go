@@ -3,9 +3,11 @@ package provider
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/informers/internalinterfaces"
 	"k8s.io/client-go/kubernetes"
@@ -18,6 +20,8 @@ import (
 type watch struct {
 	informer cache.SharedIndexInformer
 	cancel   context.CancelFunc
+	// synced keeps what the informer said: it is asked for every pod that is looked at, and answers under its own lock.
+	synced atomic.Bool
 }
 
 // watchOptions say what a watch of pods selects and keeps.
@@ -30,7 +34,8 @@ type watchOptions struct {
 	synced func()
 }
 
-// startWatch begins watching pods; running counts the goroutines until they end.
+// startWatch begins watching pods; running counts the goroutines until they end. The caller sees to it that nobody
+// waits for running yet.
 func startWatch(
 	ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions,
 ) (*watch, error) {
@@ -73,15 +78,28 @@ func (w *watch) pod(k key) *corev1.Pod {
 	return obj.(*corev1.Pod)
 }
 
-func (w *watch) pods() []*corev1.Pod {
-	var out []*corev1.Pod
-	for _, obj := range w.informer.GetStore().List() {
-		out = append(out, obj.(*corev1.Pod))
+// pods returns the pods of a namespace, or of all, that the store has.
+func (w *watch) pods(namespace string) []*corev1.Pod {
+	if w == nil {
+		return nil
 	}
+	var out []*corev1.Pod
+	// Without an index it would list all, so there is no error to tell of.
+	_ = cache.ListAllByNamespace(w.informer.GetIndexer(), namespace, labels.Everything(), func(obj any) {
+		out = append(out, obj.(*corev1.Pod))
+	})
 	return out
 }
 
-func (w *watch) hasSynced() bool { return w != nil && w.informer.HasSynced() }
+func (w *watch) hasSynced() bool {
+	if w == nil {
+		return false
+	}
+	if !w.synced.Load() && w.informer.HasSynced() {
+		w.synced.Store(true)
+	}
+	return w.synced.Load()
+}
 
 func (w *watch) stop() {
 	if w != nil {
