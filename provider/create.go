@@ -29,8 +29,10 @@ func (p *Pods) create(ctx context.Context, w *work) error {
 	if rest := w.record.notBefore.Sub(p.opts.Clock.Now()); rest > 0 {
 		return again{after: rest, backoff: true}
 	}
-	if err := p.admit(ctx, w); err != nil {
-		return p.refuse(ctx, w, ReasonBackOff, err.Error())
+	if refusal, err := p.admit(ctx, w); err != nil {
+		return err
+	} else if refusal != "" {
+		return p.refuse(ctx, w, ReasonBackOff, refusal)
 	}
 	calling, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -75,17 +77,19 @@ func (p *Pods) occupied(ctx context.Context, w *work) error {
 	}
 }
 
-func (p *Pods) admit(ctx context.Context, w *work) error {
+func (p *Pods) admit(ctx context.Context, w *work) (refusal string, err error) {
 	if p.opts.Admit == nil {
-		return nil
+		return "", nil
 	}
 	return p.opts.Admit(ctx, w.home)
 }
 
 // hold says what a pod waits for that cannot be created yet.
 func (p *Pods) hold(ctx context.Context, w *work) error {
-	if err := p.admit(ctx, w); err != nil {
-		return p.refuse(ctx, w, ReasonBackOff, err.Error())
+	if refusal, err := p.admit(ctx, w); err != nil {
+		return err
+	} else if refusal != "" {
+		return p.refuse(ctx, w, ReasonBackOff, refusal)
 	}
 	if rest := p.settling(w); rest > 0 {
 		return again{after: rest}

@@ -44,7 +44,7 @@ const (
 	doMirror  action = "mirror"  // remote status -> home status
 	doRemove  action = "remove"  // delete the remote pod with home's grace period
 	doStop    action = "stop"    // delete the remote pod with its own grace period: home's is finished
-	doReplace action = "replace" // delete the remote pod of a predecessor with its own grace period
+	doReplace action = "replace" // make sure that it is a predecessor's, then delete it with its own grace period
 	doOrphan  action = "orphan"  // make sure that there is no home pod, then delete the remote one at once
 	doConfirm action = "confirm" // the watch is late: make sure that the remote pod exists
 	doLose    action = "lose"    // make sure that the remote pod is gone, then let the home pod fail

@@ -22,22 +22,44 @@ const (
 // orphan deletes a remote pod whose home pod is gone: deleted by force, or while we were not looking. The watch at home
 // knows only our Nodes' pods, so home itself is asked.
 func (p *Pods) orphan(ctx context.Context, w *work) error {
-	if w.owner == "" {
-		return nil // not ours
+	lives, err := p.ownerLives(ctx, w)
+	if err != nil {
+		return err
 	}
-	calling, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	home, err := p.opts.Home.CoreV1().Pods(w.Namespace).Get(calling, w.Name, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("look for the home pod: %w", err)
-	}
-	if err == nil && string(home.UID) == w.owner {
+	if lives {
 		return again{after: backoffMax} // of a Node that we do not serve, or not yet
 	}
 	if removal(w.away, ptr.To[int64](0), doOrphan) != doOrphan {
 		return nil
 	}
 	return p.remove(ctx, w.key, w.away, ptr.To[int64](0))
+}
+
+// replace deletes the remote pod of a predecessor. The watches of two Nodes may tell of a pod and its successor in any
+// order, so home itself is asked who is who.
+func (p *Pods) replace(ctx context.Context, w *work) error {
+	lives, err := p.ownerLives(ctx, w)
+	if err != nil {
+		return err
+	}
+	if lives {
+		return again{after: time.Second} // our watch is late
+	}
+	return p.remove(ctx, w.key, w.away, ownGrace(w.away))
+}
+
+// ownerLives asks home for the pod that the remote pod belongs to.
+func (p *Pods) ownerLives(ctx context.Context, w *work) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	home, err := p.opts.Home.CoreV1().Pods(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the home pod: %w", err)
+	}
+	return string(home.UID) == w.owner, nil
 }
 
 // confirm asks for a remote pod that the watch should have shown by now.

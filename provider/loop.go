@@ -99,7 +99,7 @@ func (p *Pods) reconcile(ctx context.Context, k key) error {
 		return p.mirror(ctx, w)
 	case doRemove:
 		return p.remove(ctx, k, w.away, w.home.DeletionGracePeriodSeconds)
-	case doStop, doReplace:
+	case doStop:
 		return p.remove(ctx, k, w.away, ownGrace(w.away))
 	default:
 		return p.conclude(ctx, w, do)
@@ -112,6 +112,8 @@ func (p *Pods) conclude(ctx context.Context, w *work, do action) error {
 	switch do {
 	case doOrphan:
 		return p.orphan(ctx, w)
+	case doReplace:
+		return p.replace(ctx, w)
 	case doConfirm:
 		return p.confirm(ctx, w)
 	case doLose:
@@ -162,10 +164,11 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 	return w, nil
 }
 
-// awayPod returns the remote pod as the watch shows it, unless the provider has said since that it is gone.
+// awayPod returns the remote pod as the watch shows it, unless the provider has said since that it is gone. One without
+// our mark is not ours, whatever labels it has.
 func (p *Pods) awayPod(k key, space twin) *corev1.Pod {
 	away := space.watch.pod(key{Namespace: space.away, Name: k.Name})
-	if away != nil && p.memory.isBuried(k, away.UID) {
+	if away != nil && (p.memory.isBuried(k, away.UID) || translate.HomeUID(away, p.opts.Origin) == "") {
 		return nil
 	}
 	return away

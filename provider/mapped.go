@@ -15,7 +15,7 @@ func Mapped(reader client.Reader, provider string) func(ctx context.Context, nam
 	at := client.ObjectKey{Namespace: v1beta1.TenantNamespace(provider), Name: provider}
 	return func(ctx context.Context, namespace string) (bool, error) {
 		var m v1beta1.NamespaceMap
-		if err := reader.Get(ctx, at, &m); apierrors.IsNotFound(err) {
+		if err := reader.Get(ctx, at, &m, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
 			return false, nil
 		} else if err != nil {
 			return false, fmt.Errorf("read NamespaceMap: %w", err)

@@ -212,8 +212,8 @@ func (n *Nodes) serve(ctx context.Context, vn *v1beta1.VirtualNode, node *corev1
 	return is, nil
 }
 
-// form gathers what the Node follows from. Without an offer there is nothing to say, except that an existing Node's
-// provider cannot be reached.
+// form gathers what the Node follows from. As long as the provider's nodes cannot be read, a Node that was complete
+// once keeps what it says: its lease and its pods must not wait for them.
 func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node) (form, bool) {
 	f := form{vn: vn, ips: n.IPs, port: n.Port, version: n.Version, now: metav1.NewTime(n.Clock.Now())}
 	if n.Health != nil {
@@ -223,7 +223,7 @@ func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node) (form, bool) {
 	}
 	var known bool
 	f.offer, known = n.Offers.Current()
-	if !known && live != nil && f.unreachable != "" {
+	if !known && live != nil && live.Labels[corev1.LabelOSStable] != "" {
 		f.offer = Offer{
 			OS: live.Labels[corev1.LabelOSStable], Arch: live.Labels[corev1.LabelArchStable],
 			Capacity: live.Status.Capacity, Allocatable: live.Status.Allocatable,

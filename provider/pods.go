@@ -55,9 +55,9 @@ type PodsOptions struct {
 	NodeIPs []string
 	// Mapped tells whether a home namespace has, or shall have, a twin on this provider.
 	Mapped func(ctx context.Context, namespace string) (bool, error)
-	// Admit returns the sentence by which a pod is refused that is bound to our Node but may not run there; nil means
-	// that every pod may.
-	Admit func(ctx context.Context, pod *corev1.Pod) error
+	// Admit returns the sentence by which a pod is refused that is bound to our Node but may not run there, or "". An
+	// error means that it cannot be said yet. A nil Admit lets every pod run.
+	Admit func(ctx context.Context, pod *corev1.Pod) (refusal string, err error)
 	// Health of the provider; nil means always healthy.
 	Health Health
 	// Recorder writes events about home pods.

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/e2e/env"
 	"github.com/twinspace/twinspace/provider/translate"
@@ -241,7 +242,9 @@ func testAdopt(s *shop) {
 }
 
 func testForeign(s *shop) {
-	foreign := must(s.T, s.away.CoreV1().Pods(s.twin).Create, build.Pod("web").Namespace(s.twin).Obj())
+	// Our label alone, which anybody may copy, does not make it ours.
+	foreign := must(s.T, s.away.CoreV1().Pods(s.twin).Create,
+		build.Pod("web").Namespace(s.twin).Label(v1beta1.LabelOrigin, "home").Obj())
 	p, _ := s.agent(nil)
 	p.TwinReady(s.ns, s.twin)
 	home := s.create("web")

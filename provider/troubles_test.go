@@ -64,12 +64,17 @@ func testRefused(s *shop) {
 
 func testNotAdmitted(s *shop) {
 	var allowed atomic.Bool
+	var asked atomic.Int32
 	p, _ := s.agent(func(o *PodsOptions) {
-		o.Admit = func(context.Context, *corev1.Pod) error {
-			if allowed.Load() {
-				return nil
+		o.Admit = func(context.Context, *corev1.Pod) (string, error) {
+			switch {
+			case allowed.Load():
+				return "", nil
+			case asked.Add(1) == 1:
+				return "", errors.New("the cache is not filled yet") // nothing that a user should read
+			default:
+				return "namespace is not offloaded", nil
 			}
-			return errors.New("namespace is not offloaded")
 		}
 	})
 	home := s.create("web")

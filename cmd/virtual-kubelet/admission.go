@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,36 +14,40 @@ import (
 )
 
 // admission asks the scheduler's question again, about pods that somebody has bound to our Node without the scheduler.
+// It only looks at what the caches hold, so it needs no copies.
 type admission struct {
 	home      client.Client
 	clusterID string
 }
 
-// admit returns nil for a pod that may run on its Node, or must only wait for its twin; else the scheduler's sentence.
-func (a *admission) admit(ctx context.Context, pod *corev1.Pod) error {
+// admit returns "" for a pod that may run on its Node, or must only wait for its twin; else the scheduler's sentence.
+func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (refusal string, err error) {
 	facts, err := a.facts(ctx, pod)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var node corev1.Node
-	if err := a.home.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, &node); err != nil {
-		return fmt.Errorf("read Node %s: %w", pod.Spec.NodeName, err)
+	at := client.ObjectKey{Name: pod.Spec.NodeName}
+	if err := a.home.Get(ctx, at, &node, client.UnsafeDisableDeepCopy); err != nil {
+		return "", fmt.Errorf("read Node %s: %w", pod.Spec.NodeName, err)
 	}
 	rule := placement.Decide(facts)
 	if verdict := rule.On(&node); verdict.Outcome == placement.Refused {
-		return errors.New(verdict.Message)
+		return verdict.Message, nil
 	}
-	return nil
+	return "", nil
 }
 
 func (a *admission) facts(ctx context.Context, pod *corev1.Pod) (placement.Facts, error) {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := a.home.Get(ctx, client.ObjectKey{Name: pod.Namespace}, namespace); err != nil {
+	err := a.home.Get(ctx, client.ObjectKey{Name: pod.Namespace}, namespace, client.UnsafeDisableDeepCopy)
+	if err != nil {
 		return placement.Facts{}, fmt.Errorf("read namespace %s: %w", pod.Namespace, err)
 	}
 	off := &v1beta1.NamespaceOffloading{}
-	switch err := a.home.Get(ctx, client.ObjectKey{Namespace: pod.Namespace, Name: v1beta1.OffloadingName}, off); {
+	key := client.ObjectKey{Namespace: pod.Namespace, Name: v1beta1.OffloadingName}
+	switch err := a.home.Get(ctx, key, off, client.UnsafeDisableDeepCopy); {
 	case apierrors.IsNotFound(err):
 		off = nil
 	case err != nil:
@@ -52,7 +55,7 @@ func (a *admission) facts(ctx context.Context, pod *corev1.Pod) (placement.Facts
 	}
 	var twins v1beta1.NamespaceMap
 	at := client.ObjectKey{Namespace: v1beta1.TenantNamespace(a.clusterID), Name: a.clusterID}
-	if err := a.home.Get(ctx, at, &twins); client.IgnoreNotFound(err) != nil {
+	if err := a.home.Get(ctx, at, &twins, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
 		return placement.Facts{}, fmt.Errorf("read NamespaceMap %s: %w", a.clusterID, err)
 	}
 	return placement.Facts{

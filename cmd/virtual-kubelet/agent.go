@@ -192,9 +192,8 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	view := &homeView{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID, pods: pods}
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID, Home: home, Away: away,
-		Kinds: reflection.Kinds(reflection.Facts{OurNode: view.ourNode, Pods: view}),
-		// Events of the old kind count repetitions instead of adding objects.
-		Events:  a.mgr.GetEventRecorderFor(recorderName),
+		Kinds:   reflection.Kinds(reflection.Facts{OurNode: view.ourNode, Pods: view}),
+		Events:  a.mgr.GetEventRecorderFor(recorderName), //nolint:staticcheck // SA1019: its events count repetitions
 		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
 	})
 	if err != nil {
