@@ -7,10 +7,15 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/component-base/version"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -189,11 +194,15 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	if err := errors.Join(homeErr, awayErr, countsErr); err != nil {
 		return nil, err
 	}
+	recorder, err := a.countingRecorder()
+	if err != nil {
+		return nil, err
+	}
 	view := &homeView{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID, pods: pods}
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID, Home: home, Away: away,
 		Kinds:   reflection.Kinds(reflection.Facts{OurNode: view.ourNode, Pods: view}),
-		Events:  a.mgr.GetEventRecorderFor(recorderName), //nolint:staticcheck // SA1019: its events count repetitions
+		Events:  recorder,
 		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
 	})
 	if err != nil {
@@ -202,6 +211,23 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	a.away.Notify(mirror.Refresh)
 	// Which endpoints and Secrets go to the provider follows from which Nodes are its own.
 	return mirror, onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror))
+}
+
+// countingRecorder writes events that count repetitions instead of adding objects, which the newer kind does not.
+func (a *agent) countingRecorder() (record.EventRecorder, error) {
+	home, err := a.homeClientset()
+	if err != nil {
+		return nil, err
+	}
+	broadcaster := record.NewBroadcaster()
+	sink := &typedcorev1.EventSinkImpl{Interface: home.CoreV1().Events(metav1.NamespaceAll)}
+	return broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: recorderName}),
+		a.mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+			broadcaster.StartRecordingToSink(sink)
+			<-ctx.Done()
+			broadcaster.Shutdown()
+			return nil
+		}))
 }
 
 // refreshOnNewNodes returns a handler that reacts to another set of Nodes, not to every change of status.

@@ -47,12 +47,18 @@ func statuses(known final, had, src []corev1.ContainerStatus) []corev1.Container
 		}
 		out = append(out, c)
 	}
+	return append(out, unmentioned(known, had, out)...)
+}
+
+// unmentioned returns the statuses of known containers that out lacks.
+func unmentioned(known final, had, out []corev1.ContainerStatus) []corev1.ContainerStatus {
+	var rest []corev1.ContainerStatus
 	for i := range had {
 		if _, ok := known[had[i].Name]; ok && status(out, had[i].Name) == nil {
-			out = append(out, *had[i].DeepCopy())
+			rest = append(rest, *had[i].DeepCopy())
 		}
 	}
-	return out
+	return rest
 }
 
 func status(list []corev1.ContainerStatus, name string) *corev1.ContainerStatus {

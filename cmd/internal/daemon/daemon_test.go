@@ -44,7 +44,8 @@ func TestCommandLine(t *testing.T) {
 		"arguments":              {args: []string{"now"}, code: Usage, says: `takes no arguments, got ["now"]`},
 		"options with a mistake": {mistake: errors.New("no"), did: []string{"checked"}, code: Failed, says: "no"},
 		"a usage error, wrapped": {
-			mistake: fmt.Errorf("x: %w", UsageError{errors.New("y")}), did: []string{"checked"}, code: Usage, says: "x: y",
+			mistake: fmt.Errorf("x: %w", UsageError{errors.New("y")}), did: []string{"checked"},
+			code: Usage, says: "x: y",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,7 +65,7 @@ func (s *Story) next() {
 		{"liqoctl info", "what is borrowed, what is offloaded, and whether it is well"},
 		{
 			fmt.Sprintf("%s link %s cut", s.Playground, provider),
-			"the network breaks: the node becomes NotReady, pods stay for five minutes; heal it before and nothing was lost",
+			"the network breaks: the node becomes NotReady; pods stay for five minutes, so heal it before",
 		},
 		{
 			"liqoctl offload namespace shop --pod-offloading-strategy Local",
