@@ -1,10 +1,13 @@
 package peering_test
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -68,19 +71,36 @@ func rights(t *testing.T, peer, admin client.Client) {
 	finish(t, admin, twin)
 }
 
+// asked waits until every right that is wanted is there, since an API server learns of a binding through a watch, and
+// only then asks for those that must not be.
 func asked(t *testing.T, c client.Client, rights map[string]bool) {
 	t.Helper()
 	for right, want := range rights {
-		review := &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes(right)},
+		if !want {
+			continue
 		}
-		if err := c.Create(t.Context(), review); err != nil {
-			t.Fatal(err)
-		}
-		if review.Status.Allowed != want {
-			t.Errorf("may it %s? %t, want %t", right, review.Status.Allowed, want)
+		err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, 10*time.Second, true,
+			func(context.Context) (bool, error) { return may(t, c, right), nil })
+		if err != nil {
+			t.Errorf("it may not %s", right)
 		}
 	}
+	for right, want := range rights {
+		if !want && may(t, c, right) {
+			t.Errorf("it may %s", right)
+		}
+	}
+}
+
+func may(t *testing.T, c client.Client, right string) bool {
+	t.Helper()
+	review := &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes(right)},
+	}
+	if err := c.Create(t.Context(), review); err != nil {
+		t.Fatal(err)
+	}
+	return review.Status.Allowed
 }
 
 func attributes(right string) *authorizationv1.ResourceAttributes {
