@@ -42,7 +42,7 @@ func main() {
 }
 
 func newCommand(out io.Writer, exit func(int)) *cobra.Command {
-	var options []app.Option
+	options := upstream()
 	for name, factory := range schedplugin.Plugins() {
 		options = append(options, app.WithPlugin(name, factory))
 	}
