@@ -47,6 +47,10 @@ const (
 	// AnnotationControlledBy marks a NamespaceOffloading made by [LabelEnabled]; only such a one goes with the label.
 	AnnotationControlledBy = "liqo.io/resource-controlled-by"
 
+	// AnnotationForceRemoval, "true" on a NamespaceOffloading that is being deleted, gives up its twins without waiting
+	// for providers that do not answer; on a VirtualNode, without waiting for volumes that its twins still hold (own).
+	AnnotationForceRemoval = "offloading.liqo.io/force-removal"
+
 	// AnnotationTwinOrigin, on a twin, is the id of the home cluster.
 	AnnotationTwinOrigin = "liqo.io/remote-namespace"
 	// AnnotationTwinMap, on a twin, is the namespace/name of the NamespaceMap that asked for it.

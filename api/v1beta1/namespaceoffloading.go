@@ -35,6 +35,58 @@ const (
 	LocalAndRemote PodOffloadingStrategy = "LocalAndRemote"
 )
 
+// PodEvictionStrategy says what happens to running pods that the policy of their namespace no longer permits where they
+// are (own).
+//
+// +kubebuilder:validation:Enum=Never;OnPolicyChange
+type PodEvictionStrategy string
+
+// The eviction strategies.
+const (
+	// EvictNever leaves running pods alone; policy is for pods to come.
+	EvictNever PodEvictionStrategy = "Never"
+	// EvictOnPolicyChange evicts pods from nodes that the policy no longer permits, a few at a time, through the
+	// Eviction API, and only while another permitted node could take them.
+	EvictOnPolicyChange PodEvictionStrategy = "OnPolicyChange"
+)
+
+// SpreadPolicy says which of the permitted nodes the scheduler prefers (own).
+//
+// +kubebuilder:validation:Enum=PreferHome;Even;Weighted;None
+type SpreadPolicy string
+
+// The spread policies.
+const (
+	// SpreadPreferHome fills ordinary nodes before virtual ones.
+	SpreadPreferHome SpreadPolicy = "PreferHome"
+	// SpreadEven keeps the numbers of the namespace's pods at home and on each provider equal.
+	SpreadEven SpreadPolicy = "Even"
+	// SpreadWeighted prefers nodes whose weight label has a lower value.
+	SpreadWeighted SpreadPolicy = "Weighted"
+	// SpreadNone leaves the choice to the scheduler's other plugins, to which virtual nodes look like huge empty ones.
+	SpreadNone SpreadPolicy = "None"
+)
+
+// Spread says how the scheduler distributes the namespace's pods over home and providers. It is a preference among the
+// nodes that may take a pod, never a reason to leave it pending (own).
+//
+// +kubebuilder:validation:XValidation:rule="self.policy != 'Weighted' || has(self.weightLabel)",fieldPath=.weightLabel,reason=FieldValueRequired,message="must be set when policy is Weighted"
+// +kubebuilder:validation:XValidation:rule="self.policy == 'Weighted' || !has(self.weightLabel)",fieldPath=.weightLabel,reason=FieldValueForbidden,message="may only be set when policy is Weighted"
+type Spread struct {
+	// Policy is PreferHome (ordinary nodes first, virtual nodes when they are full), Even (as many pods at home as on
+	// each provider), Weighted (the lowest value of a node label first) or None.
+	Policy SpreadPolicy `json:"policy"`
+
+	// WeightLabel is the node label that policy Weighted reads, such as one for cost or latency. Its values are
+	// integers of at least 0; lower is preferred. Ordinary nodes without it count as 0, virtual nodes without it come
+	// last.
+	//
+	// +kubebuilder:validation:MaxLength=316
+	// +kubebuilder:validation:XValidation:rule="!format.qualifiedName().validate(self).hasValue()",message="must be a qualified label name, such as example.com/cost"
+	// +optional
+	WeightLabel string `json:"weightLabel,omitempty"`
+}
+
 // OffloadingPhase sums up the state of a namespace's twins.
 type OffloadingPhase string
 
@@ -61,6 +113,10 @@ const (
 	ConditionReady              = "Ready"
 )
 
+// ConditionPodsPermitted is the type of the standard condition that says whether every running pod is where the policy
+// permits it. It is there with podEvictionStrategy OnPolicyChange only (own).
+const ConditionPodsPermitted = "PodsPermitted"
+
 // Reasons of the conditions per cluster, and of the standard Ready condition (which otherwise has the phase as reason).
 const (
 	ReasonClusterSelected     = "ClusterSelected"
@@ -72,6 +128,8 @@ const (
 	ReasonNameTooLong         = "NameTooLong"
 	ReasonPermissionDenied    = "PermissionDenied"
 	ReasonClusterUnreachable  = "ClusterUnreachable"
+	// ReasonMapFull: the NamespaceMap of the cluster holds as many namespaces as it can (own).
+	ReasonMapFull = "NamespaceMapFull"
 )
 
 // NamespaceOffloadingSpec is what a user asks for.
@@ -112,6 +170,20 @@ type NamespaceOffloadingSpec struct {
 	// +kubebuilder:default={nodeSelectorTerms: {{matchExpressions: {{key: "liqo.io/type", operator: In, values: {"virtual-node"}}}}}}
 	// +optional
 	ClusterSelector *ClusterSelector `json:"clusterSelector,omitempty"`
+
+	// Spread says which of the nodes that may take a pod the scheduler prefers. Without it the scheduler's own
+	// configuration decides, whose default is PreferHome (own).
+	//
+	// +optional
+	Spread *Spread `json:"spread,omitempty"`
+
+	// PodEvictionStrategy says what happens to pods that already run where strategy or selector no longer permit them:
+	// Never, the default, leaves them alone, OnPolicyChange evicts them while another permitted node could take them
+	// (own).
+	//
+	// +kubebuilder:default=Never
+	// +optional
+	PodEvictionStrategy PodEvictionStrategy `json:"podEvictionStrategy,omitempty"`
 }
 
 // ClusterSelector is a [corev1.NodeSelector] that, unlike it, may be without terms.
@@ -155,7 +227,12 @@ type NamespaceOffloadingStatus struct {
 	// ObservedGeneration is the generation of the spec that this status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions has one of type Ready, so that kubectl wait works.
+	// ViolatingPods is how many running pods are where the policy no longer permits them. It is there with
+	// podEvictionStrategy OnPolicyChange only (own).
+	// +optional
+	ViolatingPods *int32 `json:"violatingPods,omitempty"`
+	// Conditions has one of type Ready, so that kubectl wait works, and one of type PodsPermitted where pods are evicted
+	// when the policy changes.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
