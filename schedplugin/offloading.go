@@ -16,6 +16,7 @@ import (
 
 // Offloading is the plugin that applies the policy of namespaces.
 type Offloading struct {
+	args     Args
 	policies *policies
 	proofs   *proofs
 	refusals *refusals

@@ -75,11 +75,16 @@ func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
 	return nil
 }
 
-func (s *shared) offloading(ctx context.Context, _ runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+func (s *shared) offloading(ctx context.Context, obj runtime.Object, handle fwk.Handle) (fwk.Plugin, error) {
+	args, err := argsOf(obj)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.start(ctx, handle); err != nil {
 		return nil, err
 	}
 	return &Offloading{
+		args:     args,
 		policies: s.policies,
 		proofs:   s.proofs,
 		refusals: s.refusals,
