@@ -1,6 +1,9 @@
-// Command bench measures what offloading costs, as ratios from one run: it brings the same pods to Running on
-// ordinary nodes of the home cluster and on a virtual node, with the same scheduler and the same fake kubelets behind
-// both, in alternating rounds, and compares time, API writes and the use of every process.
+// Command bench measures what the system costs, as ratios from one run, in parts that -only selects from:
+//
+//   - pods brings the same pods to Running on ordinary nodes of the home cluster and on a virtual node, with the same
+//     scheduler and the same fake kubelets behind both, in alternating rounds, and compares time, API writes and the
+//     use of every process;
+//   - scheduling compares schedulers with and without our plugins.
 //
 // Absolute times depend on the machine and on what else it does; ratios from one run do so far less. `make bench` runs
 // it.
@@ -12,8 +15,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/twinspace/twinspace/e2e/env"
@@ -29,31 +35,75 @@ func main() {
 	}
 }
 
+// report is what a part measured; as JSON it is complete.
+type report interface{ print(io.Writer) }
+
+// part is something to measure.
+type part struct {
+	name    string
+	measure func(context.Context, options) (report, error)
+}
+
+// parts are all that there are, in the order in which they run.
+func parts() []part {
+	return []part{
+		{"pods", measurePods},
+	}
+}
+
 // options are what the command line says.
 type options struct {
 	bin, out     string
+	parts        []part
 	pods, rounds int
 	nodes        int
 }
 
 func parse(args []string) (options, error) {
-	var o options
+	var (
+		o    options
+		only string
+	)
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&o.bin, "bin", "bin", "folder of the binaries that make build makes")
 	fs.StringVar(&o.out, "out", "", "file to save the result to, as JSON")
+	fs.StringVar(&only, "only", "", "parts to measure, comma-separated, of "+names(parts())+"; all if empty")
 	fs.IntVar(&o.pods, "pods", 500, "pods per round")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds on each side; medians are compared")
-	fs.IntVar(&o.nodes, "nodes", 10, "ordinary nodes per cluster")
+	fs.IntVar(&o.nodes, "nodes", 10, "ordinary nodes per cluster, in part pods")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	if o.pods < 1 || o.rounds < 1 || o.nodes < 1 || fs.NArg() > 0 {
 		return o, errors.New("-pods, -rounds and -nodes must be at least 1, and there are no other arguments")
 	}
-	return o, nil
+	var err error
+	o.parts, err = selected(only)
+	return o, err
 }
 
-func run(ctx context.Context, args []string) (err error) {
+// selected returns the parts that a comma-separated list names, in their own order; all of them if it is empty.
+func selected(only string) ([]part, error) {
+	if only == "" {
+		return parts(), nil
+	}
+	wanted := strings.Split(only, ",")
+	chosen := slices.DeleteFunc(parts(), func(p part) bool { return !slices.Contains(wanted, p.name) })
+	if len(chosen) != len(wanted) {
+		return nil, fmt.Errorf("-only %s: every part must be one of %s, and named once", only, names(parts()))
+	}
+	return chosen, nil
+}
+
+func names(all []part) string {
+	var list []string
+	for _, p := range all {
+		list = append(list, p.name)
+	}
+	return strings.Join(list, ", ")
+}
+
+func run(ctx context.Context, args []string) error {
 	o, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
@@ -61,30 +111,38 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "twinspace-bench-")
-	if err != nil {
-		return fmt.Errorf("make a folder for the playground: %w", err)
+	reports := map[string]report{}
+	for _, p := range o.parts {
+		r, err := p.measure(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Fprintf(os.Stdout, "\n== %s ==\n", p.name)
+		r.print(os.Stdout)
+		reports[p.name] = r
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	fmt.Fprintln(os.Stderr, "starting a home cluster and one provider ...")
-	playground, err := env.Up(ctx, env.Options{
-		Dir: dir, Bin: o.bin, Providers: 1, Nodes: o.nodes, Peer: true, Tied: true,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, playground.Down(context.WithoutCancel(ctx))) }()
-	result, err := measure(ctx, playground, o)
-	if err != nil {
-		return err
-	}
-	result.print(os.Stdout)
 	if o.out == "" {
 		return nil
 	}
-	data, err := json.MarshalIndent(result, "", "  ")
+	data, err := json.MarshalIndent(reports, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return os.WriteFile(o.out, append(data, '\n'), 0o600)
+}
+
+// playground starts what the options say in a folder of its own and returns it and how to end it.
+func playground(ctx context.Context, o env.Options) (*env.Env, func() error, error) {
+	dir, err := os.MkdirTemp("", "twinspace-bench-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a folder for the playground: %w", err)
+	}
+	o.Dir, o.Tied = dir, true
+	up, err := env.Up(ctx, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return up, func() error {
+		return errors.Join(up.Down(context.WithoutCancel(ctx)), os.RemoveAll(dir))
+	}, nil
 }

@@ -43,9 +43,15 @@ type bench struct {
 	opts options
 }
 
-// measure runs all rounds and sums them up.
-func measure(ctx context.Context, playground *env.Env, o options) (*result, error) {
-	b := &bench{env: playground, opts: o}
+// measurePods runs all rounds and sums them up.
+func measurePods(ctx context.Context, o options) (_ report, err error) {
+	fmt.Fprintln(os.Stderr, "starting a home cluster and one provider ...")
+	up, down, err := playground(ctx, env.Options{Bin: o.bin, Providers: 1, Nodes: o.nodes, Peer: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, down()) }()
+	b := &bench{env: up, opts: o}
 	r := &result{Pods: o.pods, Rounds: map[string][]round{}}
 	fmt.Fprintln(os.Stderr, "warming up ...")
 	for _, side := range []string{home, away} {
@@ -63,7 +69,7 @@ func measure(ctx context.Context, playground *env.Env, o options) (*result, erro
 			r.Rounds[side] = append(r.Rounds[side], m)
 		}
 	}
-	for _, u := range playground.Usage() {
+	for _, u := range up.Usage() {
 		r.Memory = append(r.Memory, memory{u.Cluster, u.Component, u.PeakRSS})
 	}
 	return r, nil
