@@ -23,6 +23,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
+	configv1 "k8s.io/kubernetes/pkg/scheduler/apis/config/v1"
 	"k8s.io/kubernetes/pkg/scheduler/profile"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,6 +40,11 @@ const (
 	quiet = 700 * time.Millisecond
 )
 
+// register has kube-scheduler know the arguments of the plugin, as its command does.
+var register = sync.OnceFunc(func() {
+	schedplugin.AddToScheme(configscheme.Scheme, configv1.GetPluginArgConversionScheme())
+})
+
 // profiles reads one of the configurations that the project ships, as strictly as kube-scheduler does.
 func profiles(t *testing.T, file string) *config.KubeSchedulerConfiguration {
 	t.Helper()
@@ -46,6 +52,7 @@ func profiles(t *testing.T, file string) *config.KubeSchedulerConfiguration {
 	if err != nil {
 		t.Fatal(err)
 	}
+	register()
 	obj, _, err := configscheme.Codecs.UniversalDecoder().Decode(data, nil, nil)
 	if err != nil {
 		t.Fatalf("decode %s: %v", file, err)

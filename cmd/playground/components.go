@@ -16,6 +16,8 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
+	configv1 "k8s.io/kubernetes/pkg/scheduler/apis/config/v1"
 
 	"github.com/twinspace/twinspace/e2e/env"
 	"github.com/twinspace/twinspace/schedplugin"
@@ -34,6 +36,7 @@ func components() map[string]func(args []string) int {
 
 // newScheduler returns the scheduler with our plugin.
 func newScheduler() *cobra.Command {
+	schedplugin.AddToScheme(configscheme.Scheme, configv1.GetPluginArgConversionScheme())
 	var options []scheduler.Option
 	for name, factory := range schedplugin.Plugins() {
 		options = append(options, scheduler.WithPlugin(name, factory))

@@ -13,6 +13,8 @@ import (
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // metrics of the client
 	_ "k8s.io/component-base/metrics/prometheus/version"  // kubernetes_build_info
 	"k8s.io/kubernetes/cmd/kube-scheduler/app"
+	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
+	configv1 "k8s.io/kubernetes/pkg/scheduler/apis/config/v1"
 
 	"github.com/twinspace/twinspace/schedplugin"
 )
@@ -33,15 +35,27 @@ Both must be enabled by --config. Two configurations come with the project, in m
   replace-default.yaml   this scheduler is the default scheduler of the cluster
   side-by-side.yaml      it runs beside the default scheduler, for pods with "schedulerName: liqo-scheduler"
 
-Add clientConnection.kubeconfig to either, unless the scheduler runs in a pod with a service account. Everything else
-is as in kube-scheduler, flags, health endpoints (/healthz, /livez, /readyz) and /metrics included. The custom resource
-definitions may be installed later: ordinary pods are scheduled without them.`
+Add clientConnection.kubeconfig to either, unless the scheduler runs in a pod with a service account. The first plugin
+has arguments, kind NamespaceOffloadingArgs of kubescheduler.config.k8s.io/v1, which both configurations show.
+
+Of sigs.k8s.io/scheduler-plugins, a configuration may enable these; none is on by default, and none costs anything
+while it is off:
+
+  NodeResourcesAllocatable     prefers nodes with little, or with much, to allocate
+  PreemptionToleration         in place of DefaultPreemption: spares pods whose PriorityClass says for how long
+  PodState                     prefers nodes that pods are leaving
+  Coscheduling                 schedules the pods of a PodGroup together or not at all; needs its CRD, and rights for it
+  CapacityScheduling           shares capacity by ElasticQuotas; needs its CRD, and rights for it
+
+Everything else is as in kube-scheduler, flags, health endpoints (/healthz, /livez, /readyz) and /metrics included. The
+custom resource definitions of the first two may be installed later: ordinary pods are scheduled without them.`
 
 func main() {
 	os.Exit(cli.Run(newCommand(os.Stdout, os.Exit)))
 }
 
 func newCommand(out io.Writer, exit func(int)) *cobra.Command {
+	schedplugin.AddToScheme(configscheme.Scheme, configv1.GetPluginArgConversionScheme())
 	options := upstream()
 	for name, factory := range schedplugin.Plugins() {
 		options = append(options, app.WithPlugin(name, factory))
