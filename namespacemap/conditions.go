@@ -32,6 +32,8 @@ type clusterFacts struct {
 	// Desired is what the map still asks for, Entry what the agent answered.
 	Desired string
 	Entry   *v1beta1.TwinStatus
+	// Kept is how many pods are to leave before a twin that is no longer selected goes.
+	Kept int
 }
 
 // conditionsOf returns the conditions of one cluster, without times.
@@ -86,6 +88,8 @@ func troubled(err error) v1beta1.ClusterCondition {
 // leavingOf describes a twin on its way out; until the agent says more, it is the agent that is waited for.
 func leavingOf(f clusterFacts) v1beta1.ClusterCondition {
 	switch {
+	case f.Kept != 0:
+		return notReady(v1beta1.ReasonTerminating, waiting(f.Kept, f.Desired))
 	case f.Entry == nil:
 		return notReady(v1beta1.ReasonTerminating, fmt.Sprintf("waiting for namespace %s to be given up", f.Desired))
 	case f.Entry.Phase != v1beta1.MappingTerminating || f.Entry.Message == "":

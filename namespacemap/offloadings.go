@@ -31,6 +31,8 @@ type Offloadings struct {
 	Clock clock.PassiveClock
 	// Events tells users what changed.
 	Events events.EventRecorder
+	// Tenants are asked before a twin goes whose namespace evicts pods when the policy changes; nil keeps none.
+	Tenants Tenants
 
 	views mapView
 }
@@ -58,10 +60,10 @@ func (o *Offloadings) Reconcile(ctx context.Context, request reconcile.Request) 
 	}
 	before.ObjectMeta = p.off.ObjectMeta
 	var errs []error
-	for _, do := range []step{o.label, o.grant, o.mappings, o.revoke, o.conditions} {
+	for _, do := range []step{o.keep, o.label, o.grant, o.mappings, o.revoke, o.conditions} {
 		errs = append(errs, do(ctx, p))
 	}
-	return settle(errors.Join(append(errs, o.patchStatus(ctx, before, p))...))
+	return p.patient(settle(errors.Join(append(errs, o.patchStatus(ctx, before, p))...)))
 }
 
 // settle keeps lost races out of the logs: whoever won has made an event that brings us back.

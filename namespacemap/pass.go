@@ -30,6 +30,9 @@ type pass struct {
 	candidates  []Candidate
 	selected    sets.Set[string]
 	selectorErr error
+	// kept counts, per cluster, the pods that must leave before a twin that is no longer selected may go; -1 when they
+	// could not be counted.
+	kept map[string]int
 
 	// twin is what the namespace's twins are called, refused why they cannot be.
 	twin    string
@@ -50,7 +53,7 @@ func (p *pass) namespaceLeaving() bool {
 
 // want returns the twin's name on a cluster, or nothing if it shall have none.
 func (p *pass) want(clusterID string) string {
-	if p.leaving() || p.refused != nil || !p.selected.Has(clusterID) {
+	if p.leaving() || p.refused != nil || !p.selected.Has(clusterID) && p.kept[clusterID] == 0 {
 		return ""
 	}
 	return p.twin

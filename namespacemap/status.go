@@ -47,7 +47,7 @@ func (o *Offloadings) conditions(_ context.Context, p *pass) error {
 func (o *Offloadings) facts(p *pass, id string) clusterFacts {
 	facts := clusterFacts{
 		Selected: !p.leaving() && p.selected.Has(id), Want: p.twin, Refused: p.refused, Trouble: p.trouble[id],
-		Unmapped: p.maps[id] == nil, Entry: entryOf(p.maps[id], p.home),
+		Unmapped: p.maps[id] == nil, Entry: entryOf(p.maps[id], p.home), Kept: p.kept[id],
 	}
 	if m := p.maps[id]; m != nil {
 		facts.Desired = m.Spec.DesiredMapping[p.home]
