@@ -72,6 +72,7 @@ lint: ## Check the style and the import rules
 .PHONY: generate
 generate: ## Regenerate deep copies and CRDs
 	$(TOOL) controller-gen object paths=./api/... crd output:crd:artifacts:config=manifests/crd paths=./api/...
+	go run -C tools ./schema $(CURDIR)/manifests/crd/offloading.liqo.io_namespaceoffloadings.yaml
 
 .PHONY: verify
 verify: ## Fail if generated files, formatting, go.mod or lint are not in order

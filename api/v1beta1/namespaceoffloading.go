@@ -231,8 +231,8 @@ type NamespaceOffloadingStatus struct {
 	// podEvictionStrategy OnPolicyChange only (own).
 	// +optional
 	ViolatingPods *int32 `json:"violatingPods,omitempty"`
-	// Conditions has one of type Ready, so that kubectl wait works, and one of type PodsPermitted where pods are evicted
-	// when the policy changes.
+	// Conditions has one of type Ready, so that kubectl wait works, and one of type PodsPermitted where pods are
+	// evicted when the policy changes.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -250,7 +250,7 @@ type NamespaceOffloadingStatus struct {
 // +kubebuilder:printcolumn:name="OffloadingPhase",type=string,JSONPath=`.status.offloadingPhase`
 // +kubebuilder:printcolumn:name="RemoteNamespaceName",type=string,JSONPath=`.status.remoteNamespaceName`,priority=10
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name == 'offloading'",message="metadata.name must be 'offloading'"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == 'offloading'",fieldPath=.metadata.name,message="must be 'offloading'"
 type NamespaceOffloading struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
