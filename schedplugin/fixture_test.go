@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/component-base/metrics"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
@@ -34,6 +35,7 @@ type fixture struct {
 	client     *fake.Clientset
 	factory    informers.SharedInformerFactory
 	woken      *activator
+	events     *events.FakeRecorder
 	// live is what the API server would say about the policy of a namespace.
 	live map[string]identity
 }
@@ -53,7 +55,17 @@ func newFixture(t *testing.T, objs ...client.Object) *fixture {
 	f.policies.replaceOffloadings(nil)
 	f.see(objs...)
 	r := newRefusals(metrics.NewKubeRegistry().Register)
+	counted, err := newCounts(f.factory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, err := argsOf(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.events = events.NewFakeRecorder(100)
 	f.offloading = &Offloading{
+		args: args, counts: counted, warnings: newWarnings(f.events),
 		policies: f.policies, refusals: r, nodes: core.Nodes().Lister(), pods: f.client.CoreV1(),
 		proofs: newProofs(func(_ context.Context, ns string) (identity, error) { return f.live[ns], nil },
 			func() string { return "" }),

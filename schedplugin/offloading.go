@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin/placement"
 )
 
@@ -20,6 +21,8 @@ type Offloading struct {
 	policies *policies
 	proofs   *proofs
 	refusals *refusals
+	counts   *counts
+	warnings *warnings
 	nodes    corelisters.NodeLister
 	pods     corev1client.PodsGetter
 	// unordered is set when a pod was bound past Bind, which only a wrong configuration does.
@@ -105,21 +108,35 @@ func (o *Offloading) Filter(_ context.Context, state fwk.CycleState, _ *corev1.P
 	return o.refusals.status(c, c.rule.On(info.Node()))
 }
 
-// signature is what Filter depends on, besides the node. Pods of all ordinary namespaces sign alike.
+// signature is what Filter and Score depend on, besides the node. Pods of all ordinary namespaces sign alike.
 type signature struct {
-	Namespace string   `json:",omitempty"`
-	Policy    identity `json:",omitzero"`
-	Class     string   `json:",omitempty"`
+	Namespace string         `json:",omitempty"`
+	Policy    identity       `json:",omitzero"`
+	Class     string         `json:",omitempty"`
+	Spread    v1beta1.Spread `json:",omitzero"`
 }
 
-// SignPod tells the pods apart that Filter may treat differently, so that scheduling in batches stays on.
+const signatureKey = "liqo.io/" + Name
+
+// SignPod tells the pods apart that Filter or Score may treat differently, so that scheduling in batches stays on. Only
+// pods that are spread evenly are no part of one.
 func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFragment, *fwk.Status) {
 	rule, identity := o.policies.rule(pod)
-	var s signature
-	if !rule.HomeOnly() {
-		s = signature{Namespace: pod.Namespace, Policy: identity, Class: asked(pod)}
+	if rule.HomeOnly() {
+		return []fwk.SignFragment{{Key: signatureKey, Value: signature{}}}, nil
 	}
-	return []fwk.SignFragment{{Key: "liqo.io/" + Name, Value: s}}, nil
+	wish := o.spread(pod.Namespace)
+	if !batches(wish) {
+		return nil, fwk.NewStatus(fwk.Unschedulable, "where the last pod went decides where the next one goes")
+	}
+	affinity, err := fwk.NodeAffinitySigner(pod)
+	if err != nil {
+		return nil, fwk.AsStatus(err)
+	}
+	return []fwk.SignFragment{
+		{Key: signatureKey, Value: signature{pod.Namespace, identity, asked(pod), wish}},
+		{Key: fwk.NodeAffinitySignerName, Value: affinity},
+	}, nil
 }
 
 // EventsToRegister names the scheduler's own events that can end a refusal. Changes of our kinds and of namespaces wake

@@ -45,6 +45,8 @@ type shared struct {
 	policies *policies
 	proofs   *proofs
 	refusals *refusals
+	counts   *counts
+	warnings *warnings
 }
 
 func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
@@ -65,11 +67,16 @@ func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
 	if err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
+	counts, err := newCounts(factory)
+	if err != nil {
+		return fmt.Errorf("start plugin %s: %w", Name, err)
+	}
 	proven := newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion)
 	if err := follow(factory, known, proven); err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
 	s.policies, s.proofs, s.refusals = known, proven, newRefusals(legacyregistry.Register)
+	s.counts, s.warnings = counts, newWarnings(handle.EventRecorder())
 	go reader.watchOffloadings(ctx, s.policies)
 	go reader.watchMaps(ctx, s.policies)
 	return nil
@@ -88,6 +95,8 @@ func (s *shared) offloading(ctx context.Context, obj runtime.Object, handle fwk.
 		policies: s.policies,
 		proofs:   s.proofs,
 		refusals: s.refusals,
+		counts:   s.counts,
+		warnings: s.warnings,
 		nodes:    handle.SharedInformerFactory().Core().V1().Nodes().Lister(),
 		pods:     handle.ClientSet().CoreV1(),
 	}, nil

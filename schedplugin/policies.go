@@ -33,6 +33,11 @@ func identify(off *v1beta1.NamespaceOffloading) identity {
 type offloading struct {
 	identity identity
 	policy   *placement.Policy
+	spread   *v1beta1.Spread // nil when it is for the scheduler's configuration to say
+}
+
+func compile(off *v1beta1.NamespaceOffloading) offloading {
+	return offloading{identity: identify(off), policy: placement.Compile(off), spread: off.Spec.Spread}
 }
 
 // twins are the states of twins by cluster id and home namespace. Neither level of the map is ever written after it was
@@ -110,7 +115,7 @@ func (p *policies) putOffloading(off *v1beta1.NamespaceOffloading) {
 	if off.Name != v1beta1.OffloadingName {
 		return
 	}
-	entry := offloading{identity: identify(off), policy: placement.Compile(off)}
+	entry := compile(off)
 	p.change([]string{off.Namespace}, func() { p.offloadings[off.Namespace] = entry })
 }
 
@@ -127,7 +132,7 @@ func (p *policies) replaceOffloadings(all []*v1beta1.NamespaceOffloading) {
 	fresh := map[string]offloading{}
 	for _, off := range all {
 		if off.Name == v1beta1.OffloadingName {
-			fresh[off.Namespace] = offloading{identity: identify(off), policy: placement.Compile(off)}
+			fresh[off.Namespace] = compile(off)
 		}
 	}
 	affected := maps.Clone(fresh)
