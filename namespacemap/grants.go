@@ -27,7 +27,7 @@ func (o *Offloadings) mappings(ctx context.Context, p *pass) error {
 		if m.Spec.DesiredMapping[p.home] == want {
 			continue
 		}
-		now, err := setDesired(ctx, o.Home, client.ObjectKeyFromObject(m), p.home, want)
+		now, err := o.commits.setDesired(ctx, o.Home, client.ObjectKeyFromObject(m), p.home, want)
 		if err != nil {
 			if !apierrors.IsNotFound(err) {
 				errs = append(errs, p.blame(id, err))

@@ -2,13 +2,14 @@ package namespacemap
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -40,7 +41,14 @@ func (v *mapView) list(ctx context.Context, home client.Reader) (map[string]*v1b
 	return byCluster, nil
 }
 
-// newest returns the later of the cached map and the answer to our last write, which it forgets once it is outdated.
+// current returns the later of a map from the cache and the answer to our last write.
+func (v *mapView) current(cached *v1beta1.NamespaceMap) *v1beta1.NamespaceMap {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.newest(cached)
+}
+
+// newest is current for whoever holds the lock. It forgets our last write once that is outdated.
 func (v *mapView) newest(cached *v1beta1.NamespaceMap) *v1beta1.NamespaceMap {
 	key := client.ObjectKeyFromObject(cached)
 	written, ok := v.latest[key]
@@ -72,27 +80,20 @@ func (v *mapView) wrote(m *v1beta1.NamespaceMap) {
 	v.latest[key] = m
 }
 
-// setDesired writes one key of a map, so that writers of different namespaces never fight; an empty twin removes it. It
-// returns the map as it is now.
-func setDesired(ctx context.Context, c client.Client, m client.ObjectKey, home, twin string,
+// setDesired writes one key of a map; an empty twin removes it. It returns the map as it is now.
+func (g *groupCommit) setDesired(ctx context.Context, c client.Client, m client.ObjectKey, home, twin string,
 ) (*v1beta1.NamespaceMap, error) {
 	var value any
 	if twin != "" {
 		value = twin
 	}
-	patch, err := keyPatch("spec", "desiredMapping", home, value)
-	if err != nil {
-		return nil, err
-	}
-	now := &v1beta1.NamespaceMap{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name}}
-	if err := c.Patch(ctx, now, patch); err != nil {
-		return nil, fmt.Errorf("patch key %s of namespace map %s: %w", home, m.Name, err)
-	}
-	return now, nil
+	return g.write(ctx, c, place{m, desiredHalf}, home, value)
 }
 
-// setEntry writes one key of a map's status; nil removes it.
-func setEntry(ctx context.Context, c client.Client, m client.ObjectKey, home string, entry *v1beta1.TwinStatus) error {
+// setEntry writes one key of a map's status; nil removes it. It returns the map as it is now.
+func (g *groupCommit) setEntry(ctx context.Context, c client.Client, m client.ObjectKey, home string,
+	entry *v1beta1.TwinStatus,
+) (*v1beta1.NamespaceMap, error) {
 	var value any
 	if entry != nil {
 		// Empty fields are written as null, or the merge would keep what was there.
@@ -101,23 +102,7 @@ func setEntry(ctx context.Context, c client.Client, m client.ObjectKey, home str
 			"reason": orNull(entry.Reason), "message": orNull(entry.Message),
 		}
 	}
-	patch, err := keyPatch("status", "currentMapping", home, value)
-	if err != nil {
-		return err
-	}
-	now := &v1beta1.NamespaceMap{ObjectMeta: metav1.ObjectMeta{Namespace: m.Namespace, Name: m.Name}}
-	if err := c.Status().Patch(ctx, now, patch); err != nil {
-		return fmt.Errorf("patch status %s of namespace map %s: %w", home, m.Name, err)
-	}
-	return nil
-}
-
-func keyPatch(section, mapping, key string, value any) (client.Patch, error) {
-	data, err := json.Marshal(map[string]any{section: map[string]any{mapping: map[string]any{key: value}}})
-	if err != nil {
-		return nil, fmt.Errorf("encode key %s: %w", key, err)
-	}
-	return client.RawPatch(types.MergePatchType, data), nil
+	return g.write(ctx, c, place{m, currentHalf}, home, value)
 }
 
 func orNull(text string) any {
@@ -146,29 +131,21 @@ func changedKeys(before, after *v1beta1.NamespaceMap) []string {
 	if after == nil {
 		after = &v1beta1.NamespaceMap{}
 	}
-	var changed []string
-	see := func(home string) {
-		was, had := before.Status.CurrentMapping[home]
-		is, has := after.Status.CurrentMapping[home]
-		wanted, want := before.Spec.DesiredMapping[home], after.Spec.DesiredMapping[home]
-		if had != has || was != is || wanted != want {
-			changed = append(changed, home)
+	changed := sets.New[string]() // of the thousands that there are, few
+	differences(changed, before.Spec.DesiredMapping, after.Spec.DesiredMapping)
+	differences(changed, before.Status.CurrentMapping, after.Status.CurrentMapping)
+	return slices.Collect(maps.Keys(changed))
+}
+
+func differences[V comparable](changed sets.Set[string], before, after map[string]V) {
+	for key, is := range after {
+		if was, had := before[key]; !had || was != is {
+			changed.Insert(key)
 		}
 	}
-	seen := make(map[string]struct{}, len(after.Spec.DesiredMapping))
-	for _, m := range []*v1beta1.NamespaceMap{after, before} {
-		for home := range m.Spec.DesiredMapping {
-			if _, ok := seen[home]; !ok {
-				seen[home] = struct{}{}
-				see(home)
-			}
-		}
-		for home := range m.Status.CurrentMapping {
-			if _, ok := seen[home]; !ok {
-				seen[home] = struct{}{}
-				see(home)
-			}
+	for key := range before {
+		if _, has := after[key]; !has {
+			changed.Insert(key)
 		}
 	}
-	return changed
 }

@@ -69,7 +69,7 @@ func TestKeysOfOneMapDoNotFight(t *testing.T) {
 	m := mapOf(t, home, "b")
 	key := m.Namespace + "/" + m.Name
 	for namespace, twin := range map[string]string{"shop": "shop-a", "bank": ""} {
-		if _, err := setDesired(t.Context(), home, client.ObjectKeyFromObject(m), namespace, twin); err != nil {
+		if _, err := (&groupCommit{}).setDesired(t.Context(), home, client.ObjectKeyFromObject(m), namespace, twin); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -119,7 +119,7 @@ func TestTheLastVirtualNodeWaitsForTwinsThenForItsNode(t *testing.T) {
 	for _, home := range []string{"shop", "bank"} {
 		answer(t, h, "b", home, nil)
 	}
-	if _, err := setDesired(t.Context(), h, client.ObjectKeyFromObject(m.Obj()), "shop", ""); err != nil {
+	if _, err := (&groupCommit{}).setDesired(t.Context(), h, client.ObjectKeyFromObject(m.Obj()), "shop", ""); err != nil {
 		t.Fatal(err)
 	}
 	h.mustProvide(t)
@@ -208,7 +208,7 @@ func TestAMapThatGotAKeyMeanwhileIsNotDeleted(t *testing.T) {
 	h.before = func(verb string, object client.Object) error {
 		if verb == "delete" && object.GetName() == "b" {
 			h.before = nil
-			_, err := setDesired(t.Context(), h.WithWatch, client.ObjectKey{Namespace: tenantB, Name: "b"}, "shop",
+			_, err := (&groupCommit{}).setDesired(t.Context(), h.WithWatch, client.ObjectKey{Namespace: tenantB, Name: "b"}, "shop",
 				"shop-a")
 			return err
 		}

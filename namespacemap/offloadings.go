@@ -34,7 +34,8 @@ type Offloadings struct {
 	// Tenants are asked before a twin goes whose namespace evicts pods when the policy changes; nil keeps none.
 	Tenants Tenants
 
-	views mapView
+	views   mapView
+	commits groupCommit
 }
 
 // step is one part of a reconcile, tested alone.
@@ -52,7 +53,7 @@ func (o *Offloadings) Reconcile(ctx context.Context, request reconcile.Request) 
 	case p.off == nil:
 		return settle(o.sweep(ctx, p))
 	case p.leaving():
-		return settle(o.release(ctx, p))
+		return o.release(ctx, p)
 	}
 	before := p.off.DeepCopy()
 	if err := o.marks(ctx, p); err != nil {
@@ -75,18 +76,26 @@ func settle(err error) (reconcile.Result, error) {
 }
 
 // release is the way out: the label goes first, so that no pod is scheduled abroad any more; then the keys, and with
-// the last entry of the maps the finalizer.
-func (o *Offloadings) release(ctx context.Context, p *pass) error {
+// the last entry of the maps, or by force before that, the finalizer.
+func (o *Offloadings) release(ctx context.Context, p *pass) (reconcile.Result, error) {
 	before := p.off.DeepCopy()
 	var errs []error
 	for _, do := range []step{o.label, o.mappings, o.revoke} {
 		errs = append(errs, do(ctx, p))
 	}
 	err := errors.Join(errs...)
-	if err == nil && !p.off.DeletionTimestamp.IsZero() && len(p.clusters()) == 0 {
-		return o.unmark(ctx, p)
+	var later reconcile.Result
+	if err == nil {
+		var gone bool
+		if gone, later, err = o.goodbye(ctx, p); gone {
+			return settle(err)
+		}
 	}
-	return errors.Join(err, o.conditions(ctx, p), o.patchStatus(ctx, before, p))
+	result, err := settle(errors.Join(err, o.conditions(ctx, p), o.patchStatus(ctx, before, p)))
+	if err == nil && result.RequeueAfter == 0 {
+		result = later
+	}
+	return result, err
 }
 
 // sweep takes back what is left of a namespace without NamespaceOffloading: one that was force-finalized, or a key that

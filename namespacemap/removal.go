@@ -41,7 +41,7 @@ func (t *Twins) remove(ctx context.Context, v *visit, away string) (reconcile.Re
 	if v.entry == nil {
 		return reconcile.Result{}, nil
 	}
-	return reconcile.Result{}, setEntry(ctx, t.Home, v.m, v.home, nil)
+	return reconcile.Result{}, t.forget(ctx, v)
 }
 
 // discard deletes a twin that another one of the same home namespace stands in for.

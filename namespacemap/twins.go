@@ -71,6 +71,9 @@ type Twins struct {
 	// strays returns the namespaces on the provider that carry our marks for a home namespace, as far as the watch has
 	// seen them: a hint what to read, not what to do.
 	strays func(home string) []string
+
+	views   mapView
+	commits groupCommit
 }
 
 // visit is one look at one home namespace.
@@ -99,6 +102,7 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 		}
 		return reconcile.Result{}, fmt.Errorf("get namespace map %s: %w", t.ClusterID, err)
 	}
+	m = t.views.current(m)
 	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home)}
 	switch {
 	case v.entry != nil && v.entry.RemoteNamespace != "" && v.entry.RemoteNamespace != v.want:
@@ -106,7 +110,7 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 	case v.want != "":
 		return t.ensure(ctx, v)
 	case v.entry != nil: // written by hand, and about nothing
-		return reconcile.Result{}, setEntry(ctx, t.Home, v.m, v.home, nil)
+		return reconcile.Result{}, t.forget(ctx, v)
 	}
 	for _, stray := range t.straysOf(key.Home) {
 		return t.remove(ctx, v, stray) // one at a time; its going brings us back for the next
@@ -205,7 +209,19 @@ func (t *Twins) record(ctx context.Context, v *visit, status v1beta1.TwinStatus)
 	if v.entry != nil && *v.entry == status {
 		return nil
 	}
-	return setEntry(ctx, t.Home, v.m, v.home, &status)
+	return t.answer(ctx, v, &status)
+}
+
+// forget takes the answer back: there is nothing to say of this namespace any more.
+func (t *Twins) forget(ctx context.Context, v *visit) error { return t.answer(ctx, v, nil) }
+
+func (t *Twins) answer(ctx context.Context, v *visit, entry *v1beta1.TwinStatus) error {
+	now, err := t.commits.setEntry(ctx, t.Home, v.m, v.home, entry)
+	if err != nil {
+		return err
+	}
+	t.views.wrote(now)
+	return nil
 }
 
 func (t *Twins) leaving(home string) {

@@ -135,7 +135,7 @@ func mapOf(t *testing.T, c client.Client, id string) *v1beta1.NamespaceMap {
 func answer(t *testing.T, c client.Client, id, home string, entry *v1beta1.TwinStatus) {
 	t.Helper()
 	key := client.ObjectKey{Namespace: v1beta1.TenantNamespace(id), Name: id}
-	if err := setEntry(t.Context(), c, key, home, entry); err != nil {
+	if _, err := (&groupCommit{}).setEntry(t.Context(), c, key, home, entry); err != nil {
 		t.Fatal(err)
 	}
 }
