@@ -48,6 +48,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"pods", measurePods},
+		{"scheduling", measureScheduling},
 	}
 }
 
@@ -57,6 +58,7 @@ type options struct {
 	parts        []part
 	pods, rounds int
 	nodes        int
+	scheduling   schedulingOptions
 }
 
 func parse(args []string) (options, error) {
@@ -71,11 +73,15 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.pods, "pods", 500, "pods per round")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds on each side; medians are compared")
 	fs.IntVar(&o.nodes, "nodes", 10, "ordinary nodes per cluster, in part pods")
+	o.scheduling.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
 	if o.pods < 1 || o.rounds < 1 || o.nodes < 1 || fs.NArg() > 0 {
 		return o, errors.New("-pods, -rounds and -nodes must be at least 1, and there are no other arguments")
+	}
+	if err := o.scheduling.check(); err != nil {
+		return o, err
 	}
 	var err error
 	o.parts, err = selected(only)

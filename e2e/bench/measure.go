@@ -107,7 +107,7 @@ func (b *bench) round(ctx context.Context, side, namespace string, pods int) (ro
 	}
 	m := round{Seconds: time.Since(start).Seconds(), Writes: map[string]int{}, Reads: map[string]int{}}
 	// What follows the last pod, such as late events, belongs to the round as well.
-	if err := rest(ctx); err != nil {
+	if err := pause(ctx, calm); err != nil {
 		return round{}, err
 	}
 	m.CPU = b.cpuSince(cpu)
@@ -123,7 +123,7 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 		return fmt.Errorf("create namespace: %w", err)
 	}
 	if side == home {
-		return rest(ctx)
+		return pause(ctx, calm)
 	}
 	off := build.Offloading(namespace).Strategy(v1beta1.Remote).Obj()
 	if err := c.Create(ctx, off); err != nil {
@@ -136,7 +136,7 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 	if err != nil {
 		return fmt.Errorf("wait for the twin: %w", err)
 	}
-	return rest(ctx)
+	return pause(ctx, calm)
 }
 
 // clean deletes the pods and the namespace, and waits until nothing of them is left anywhere.
@@ -161,14 +161,14 @@ func (b *bench) clean(ctx context.Context, namespace string, work *appsv1.Deploy
 	if err := gone(ns); err != nil {
 		return fmt.Errorf("wait until the namespace is gone: %w", err)
 	}
-	return rest(ctx)
+	return pause(ctx, calm)
 }
 
-func rest(ctx context.Context) error {
+func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(calm):
+	case <-time.After(d):
 		return nil
 	}
 }

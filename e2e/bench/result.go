@@ -92,17 +92,22 @@ func total(counts map[string]int) float64 {
 	return float64(sum)
 }
 
-func median(rounds []round, of func(round) float64) float64 {
+// median returns what a round took of something, in the middle of all rounds.
+func median[R any](rounds []R, of func(R) float64) float64 {
 	values := make([]float64, 0, len(rounds))
 	for _, m := range rounds {
 		values = append(values, of(m))
 	}
+	return middle(values)
+}
+
+func middle(values []float64) float64 {
 	slices.Sort(values)
-	middle := len(values) / 2
+	half := len(values) / 2
 	if len(values)%2 == 0 {
-		return (values[middle-1] + values[middle]) / 2
+		return (values[half-1] + values[half]) / 2
 	}
-	return values[middle]
+	return values[half]
 }
 
 func byCount(counts map[string]int) func(a, b string) int {

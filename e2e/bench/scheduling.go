@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/twinspace/twinspace/e2e/env"
+)
+
+// schedulingOptions are those of part scheduling.
+type schedulingOptions struct {
+	sizes        []int
+	pods, rounds int
+	profiles     string
+}
+
+func (o *schedulingOptions) flags(fs *flag.FlagSet) {
+	o.sizes = []int{100, 1000, 5000}
+	fs.Func("sizes", "numbers of nodes, rising and comma-separated, in part scheduling (default 100,1000,5000)",
+		func(list string) (err error) {
+			o.sizes, err = numbers(list)
+			return err
+		})
+	fs.IntVar(&o.pods, "scheduled", 1000, "pods per round in part scheduling")
+	fs.IntVar(&o.rounds, "scheduling-rounds", 5, "rounds of each side in part scheduling")
+	fs.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of part scheduling, one per size and side")
+}
+
+func (o *schedulingOptions) check() error {
+	if o.pods < 1 || o.rounds < 1 {
+		return errors.New("-scheduled and -scheduling-rounds must be at least 1")
+	}
+	return nil
+}
+
+// numbers reads a list such as "100,1000".
+func numbers(list string) ([]int, error) {
+	var all []int
+	for word := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 || len(all) > 0 && n <= all[len(all)-1] {
+			return nil, fmt.Errorf("%q must be rising numbers, from 1", list)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// side is one way to schedule the same pods.
+type side struct {
+	Name string
+	// against is the side that it is compared with, and Limit what the ratio shall not exceed.
+	against string
+	Limit   float64
+	// ours says which scheduler runs: the one that we ship, or kube-scheduler with its defaults.
+	ours       bool
+	namespaces []string
+	// away pods ask for virtual nodes by themselves, with selector and toleration, as they must without our plugins.
+	away bool
+}
+
+const (
+	bare     = "bare"
+	bareAway = "bare, pods with selector and toleration"
+)
+
+// sides are in the order in which they take turns.
+func sides() []side {
+	ordinary, many := []string{"ordinary"}, []string{}
+	for i := range manyNamespaces {
+		many = append(many, fmt.Sprintf("ordinary-%d", i))
+	}
+	const ordinaryLimit, offloadedLimit = 1.03, 1.10
+	return []side{
+		{Name: bare, namespaces: ordinary},
+		{Name: "ordinary", against: bare, Limit: ordinaryLimit, ours: true, namespaces: ordinary},
+		{
+			Name: fmt.Sprintf("ordinary, %d namespaces", manyNamespaces), against: bare, Limit: ordinaryLimit, ours: true,
+			namespaces: many,
+		},
+		{
+			Name: "LocalAndRemote", against: bare, Limit: offloadedLimit, ours: true, namespaces: []string{nsBoth},
+		},
+		{
+			Name: "LocalAndRemote, spread None", against: bare, Limit: offloadedLimit, ours: true,
+			namespaces: []string{nsAnywhere},
+		},
+		{Name: bareAway, against: bare, namespaces: ordinary, away: true},
+		{Name: "Remote", against: bareAway, Limit: offloadedLimit, ours: true, namespaces: []string{nsRemote}},
+	}
+}
+
+// measureScheduling lets schedulers with and without our plugins schedule the same pods onto the same fake nodes.
+func measureScheduling(ctx context.Context, o options) (_ report, err error) {
+	klog.SetOutput(discard{}) // the schedulers' log of what they configure
+	klog.LogToStderr(false)
+	fmt.Fprintln(os.Stderr, "starting an API server ...")
+	up, down, err := playground(ctx, env.Options{Bin: o.bin, Bare: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, down()) }()
+	c, err := newSchedulingCluster(ctx, up)
+	if err != nil {
+		return nil, err
+	}
+	r := &schedulingResult{Pods: o.scheduling.pods}
+	for _, size := range o.scheduling.sizes {
+		s, err := c.measure(ctx, size, o.scheduling)
+		if err != nil {
+			return nil, fmt.Errorf("%d nodes: %w", size, err)
+		}
+		r.Sizes = append(r.Sizes, s)
+	}
+	return r, nil
+}
+
+// measure lets all sides take turns, so that what else the machine does meets all of them.
+func (c *schedulingCluster) measure(ctx context.Context, nodes int, o schedulingOptions) (schedulingSize, error) {
+	s := schedulingSize{Nodes: nodes, Rounds: map[string][]schedulingRound{}}
+	if err := c.grow(ctx, nodes); err != nil {
+		return s, err
+	}
+	for n := range o.rounds {
+		order := sides()
+		if n%2 == 1 { // or one side would always follow the same other
+			slices.Reverse(order)
+		}
+		for _, side := range order {
+			round, err := c.round(ctx, side, o)
+			if err != nil {
+				return s, fmt.Errorf("round %d, %s: %w", n+1, side.Name, err)
+			}
+			fmt.Fprintf(os.Stderr, "%d nodes, round %d of %d, %s: %d pods in %.2fs, CPU %.2fs\n",
+				nodes, n+1, o.rounds, side.Name, o.pods, round.Seconds, round.CPU)
+			s.Rounds[side.Name] = append(s.Rounds[side.Name], round)
+		}
+	}
+	return s, nil
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
