@@ -77,6 +77,7 @@ provider that its policy selects; pods that are scheduled on the virtual node ru
   liqoctl peer --remote-kubeconfig provider.yaml       borrow from a provider
   liqoctl offload namespace shop                       extend a namespace
   liqoctl info                                         see what there is
+  liqoctl explain pod web-0 -n shop                    see why a pod is where it is, or pending
   liqoctl unoffload namespace shop                     bring it home
   liqoctl unpeer PROVIDER                              end it
 
@@ -99,7 +100,7 @@ as kubectl-liqo to use it as "kubectl liqo".`,
 	flags.StringVar(&a.context, "context", "", "context of --kubeconfig; default: its current one")
 	flags.BoolVar(&a.skipConfirm, "skip-confirm", false, "do not ask before something is removed")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show the requests that are made")
-	root.AddCommand(a.peer(), a.unpeer(), a.offload(), a.unoffload(), a.info(), a.version())
+	root.AddCommand(a.peer(), a.unpeer(), a.offload(), a.unoffload(), a.info(), a.explain(), a.version())
 	return root
 }
 

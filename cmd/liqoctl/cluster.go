@@ -22,6 +22,8 @@ const requestTimeout = 10 * time.Second
 // cluster is a cluster as the user of a kubeconfig sees it.
 type cluster struct {
 	client.Client
+	// Namespace is the one of the kubeconfig's context.
+	Namespace string
 	// Version asks the API server for its version.
 	Version func() (string, error)
 	// Endpoint is how others reach it, without the user's secrets.
@@ -35,7 +37,8 @@ func connect(kubeconfig, context string, warn func(string)) (*cluster, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	overrides := &clientcmd.ConfigOverrides{CurrentContext: context}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
+	config, err := loader.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
 		return nil, errors.New("no kubeconfig found: give one with --kubeconfig, or set KUBECONFIG")
 	}
@@ -52,7 +55,14 @@ func connect(kubeconfig, context string, warn func(string)) (*cluster, error) {
 	if err := checkConfig(config); err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
 	}
-	return newCluster(config)
+	c, err := newCluster(config)
+	if err != nil {
+		return nil, err
+	}
+	if c.Namespace, _, err = loader.Namespace(); err != nil {
+		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
+	}
+	return c, nil
 }
 
 func newCluster(config *rest.Config) (*cluster, error) {

@@ -18,8 +18,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// explain puts an error in one line that says what is wrong and what to do.
-func explain(err error) string {
+// oneLine puts an error in one line that says what is wrong and what to do.
+func oneLine(err error) string {
 	text := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 	if advice := advise(err); advice != "" {
 		text += ": " + advice

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-func TestExplain(t *testing.T) {
+func TestErrorsTakeOneLine(t *testing.T) {
 	request := func(err error) error {
 		return fmt.Errorf("read namespace shop: %w", &url.Error{Op: "Get", URL: "https://a.example/api", Err: err})
 	}
@@ -44,7 +44,7 @@ func TestExplain(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := explain(tt.err)
+			got := oneLine(tt.err)
 			if !strings.Contains(got, tt.want) || strings.Contains(got, "\n") {
 				t.Errorf("got %q, want one line with %q", got, tt.want)
 			}
@@ -54,12 +54,12 @@ func TestExplain(t *testing.T) {
 		})
 	}
 	t.Run("what speaks for itself is left alone", func(t *testing.T) {
-		if got := explain(errors.New("a sentence")); got != "a sentence" {
+		if got := oneLine(errors.New("a sentence")); got != "a sentence" {
 			t.Errorf("got %q", got)
 		}
 	})
 	t.Run("many lines become one", func(t *testing.T) {
-		if got := explain(errors.New("a\n\tb\n  c")); got != "a; b; c" {
+		if got := oneLine(errors.New("a\n\tb\n  c")); got != "a; b; c" {
 			t.Errorf("got %q", got)
 		}
 	})

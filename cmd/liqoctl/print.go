@@ -33,7 +33,7 @@ func (a *app) progress(sentence string) {
 
 func (a *app) warn(sentence string) { a.line(a.Err, yellow, "warning:", sentence) }
 
-func (a *app) fail(err error) { a.line(a.Err, red, "error:", explain(err)) }
+func (a *app) fail(err error) { a.line(a.Err, red, "error:", oneLine(err)) }
 
 func (a *app) success(format string, args ...any) {
 	a.line(a.Err, green, "done:", fmt.Sprintf(format, args...))

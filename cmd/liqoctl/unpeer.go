@@ -99,7 +99,7 @@ func (a *app) reach(ctx context.Context, f *unpeerFlags, p *peering.Peering) err
 	id, err := awayID(ctx, p.Home, away)
 	switch {
 	case unreachable(err) && f.force && f.clusterID != "":
-		a.warn("the provider cannot be reached, only this side is ended: " + explain(err))
+		a.warn("the provider cannot be reached, only this side is ended: " + oneLine(err))
 		return nil
 	case err != nil:
 		return err

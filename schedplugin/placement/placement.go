@@ -109,6 +109,9 @@ func (r *Rule) Nowhere() (Verdict, bool) {
 	return r.away, true
 }
 
+// Away returns the verdict that holds on every virtual node, and true; or false when it depends on the node.
+func (r *Rule) Away() (Verdict, bool) { return r.away, r.away.Outcome != Permitted }
+
 // IsVirtual tells virtual nodes from ordinary ones, by their label.
 func IsVirtual(node *corev1.Node) bool {
 	return node.Labels[v1beta1.LabelNodeType] == v1beta1.NodeTypeVirtual

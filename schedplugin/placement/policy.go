@@ -45,6 +45,9 @@ func (p *Policy) Selects(node *corev1.Node) bool {
 	return p.every || p.selector != nil && p.selector.Match(node)
 }
 
+// Processed says whether somebody has acted on the NamespaceOffloading, so that no label can make its pods wait.
+func (p *Policy) Processed() bool { return p.processed }
+
 // SelectorError returns what is wrong with the cluster selector, in the parser's words, or nil.
 func (p *Policy) SelectorError() error { return p.selectorErr }
 

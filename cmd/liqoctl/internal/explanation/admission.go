@@ -1,0 +1,66 @@
+package explanation
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/utils/ptr"
+
+	"github.com/twinspace/twinspace/schedplugin/placement"
+)
+
+// admit changes a pod that does not exist yet as admission will when it is created, as far as this concerns where it may
+// go, and returns what is worth knowing about that.
+func (f *Facts) admit(pod *corev1.Pod) []string {
+	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
+		taint := corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute}
+		if !tolerated(pod, &taint) {
+			pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{
+				Key: key, Operator: corev1.TolerationOpExists, Effect: taint.Effect,
+				TolerationSeconds: ptr.To[int64](300),
+			})
+		}
+	}
+	name := placement.RuntimeClass(pod)
+	if name == "" {
+		return nil
+	}
+	class, read := f.Classes[name]
+	switch {
+	case !read:
+		return []string{fmt.Sprintf("node selector and tolerations that RuntimeClass %q adds are not known", name)}
+	case class == nil:
+		return []string{fmt.Sprintf("the pod cannot be created: RuntimeClass %q does not exist "+
+			"(kubectl get runtimeclasses lists those that do)", name)}
+	}
+	var notes []string
+	if class.Overhead != nil {
+		if len(pod.Spec.Overhead) > 0 && !apiequality.Semantic.DeepEqual(pod.Spec.Overhead, class.Overhead.PodFixed) {
+			notes = append(notes, fmt.Sprintf(
+				"the pod cannot be created: its overhead is not the one of RuntimeClass %q", name))
+		}
+		pod.Spec.Overhead = class.Overhead.PodFixed
+	}
+	if class.Scheduling == nil {
+		return notes
+	}
+	pod.Spec.Tolerations = append(pod.Spec.Tolerations, class.Scheduling.Tolerations...)
+	selector := maps.Clone(pod.Spec.NodeSelector)
+	if selector == nil {
+		selector = map[string]string{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(class.Scheduling.NodeSelector)) {
+		value := class.Scheduling.NodeSelector[key]
+		if own, found := selector[key]; found && own != value {
+			notes = append(notes, fmt.Sprintf("the pod cannot be created: its node selector says %s=%s, RuntimeClass "+
+				"%q says %s=%s", key, own, name, key, value))
+			continue
+		}
+		selector[key] = value
+	}
+	pod.Spec.NodeSelector = selector
+	return notes
+}
