@@ -85,9 +85,20 @@ func troubled(err error) v1beta1.ClusterCondition {
 	return notReady(v1beta1.ReasonCreating, "tried again: "+err.Error())
 }
 
+// stuck describes a failure at home to give a twin up.
+func stuck(err error) v1beta1.ClusterCondition {
+	condition := troubled(err)
+	if condition.Reason == v1beta1.ReasonCreating {
+		condition.Reason = v1beta1.ReasonTerminating
+	}
+	return condition
+}
+
 // leavingOf describes a twin on its way out; until the agent says more, it is the agent that is waited for.
 func leavingOf(f clusterFacts) v1beta1.ClusterCondition {
 	switch {
+	case f.Trouble != nil && !f.Selected:
+		return stuck(f.Trouble)
 	case f.Kept != 0:
 		return notReady(v1beta1.ReasonTerminating, waiting(f.Kept, f.Desired))
 	case f.Entry == nil:

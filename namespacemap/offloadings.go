@@ -56,8 +56,9 @@ func (o *Offloadings) Reconcile(ctx context.Context, request reconcile.Request) 
 		return o.release(ctx, p)
 	}
 	before := p.off.DeepCopy()
-	if err := o.marks(ctx, p); err != nil {
-		return settle(err) // nothing may be begun before the finalizer stands
+	if err := o.marks(ctx, p); err != nil { // nothing may be begun before the finalizer stands
+		p.off = before.DeepCopy()
+		return settle(errors.Join(p.blame("", err), o.conditions(ctx, p), o.patchStatus(ctx, before, p)))
 	}
 	before.ObjectMeta = p.off.ObjectMeta
 	var errs []error
@@ -84,16 +85,16 @@ func (o *Offloadings) release(ctx context.Context, p *pass) (reconcile.Result, e
 		errs = append(errs, do(ctx, p))
 	}
 	err := errors.Join(errs...)
-	var later reconcile.Result
+	var again time.Duration
 	if err == nil {
 		var gone bool
-		if gone, later, err = o.goodbye(ctx, p); gone {
-			return settle(err)
+		if gone, again, err = o.goodbye(ctx, p); gone {
+			return reconcile.Result{}, nil
 		}
 	}
 	result, err := settle(errors.Join(err, o.conditions(ctx, p), o.patchStatus(ctx, before, p)))
 	if err == nil && result.RequeueAfter == 0 {
-		result = later
+		result.RequeueAfter = again
 	}
 	return result, err
 }

@@ -207,8 +207,68 @@ func TestNothingBeginsWithoutTheFinalizer(t *testing.T) {
 	if err := h.offload(t, "shop"); err == nil {
 		t.Error("no error")
 	}
-	if len(h.writes) > 0 {
-		t.Errorf("it wrote %v", h.writes)
+	if diff := cmp.Diff([]string{"patch-status offloading"}, h.writes); diff != "" {
+		t.Errorf("it may only say so (-want,+got):\n%s", diff)
+	}
+	ready := meta.FindStatusCondition(h.offloading(t, "shop").Status.Conditions, v1beta1.ConditionReady)
+	if ready == nil || !strings.Contains(ready.Message, "mark offloading of shop: down") {
+		t.Errorf("condition %+v", ready)
+	}
+}
+
+func TestFailuresOnTheWayOutAreVisible(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "x"}, "y", errors.New("role missing"))
+	tests := map[string]struct {
+		fails func(verb string, object client.Object) bool
+		left  *v1beta1.TwinStatus
+		want  string
+	}{
+		"the key of the map": {
+			fails: func(verb string, o client.Object) bool { return verb == "patch" && o.GetName() == "b" },
+			left:  accepted("shop-a"), want: "b: patch key shop of namespace map b",
+		},
+		"the label": {
+			fails: func(verb string, o client.Object) bool { return verb == "patch" && o.GetName() == "shop" },
+			left:  accepted("shop-a"), want: "label namespace shop",
+		},
+		"the agent's rights, when its twin is gone": {
+			fails: func(verb string, o client.Object) bool { return verb == "delete" && o.GetName() == "liqo-tenant-b" },
+			want:  "delete role binding liqo-tenant-b in shop",
+		},
+		"the finalizer, when all is gone": {
+			fails: func(verb string, o client.Object) bool { return verb == "patch" && o.GetName() == "offloading" },
+			want:  "release offloading of shop",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := offloadedShop(t)
+			h.deleteOffloading(t, "shop")
+			answer(t, h, "b", "shop", tc.left)
+			answer(t, h, "c", "shop", nil)
+			h.before = func(verb string, object client.Object) error {
+				if tc.fails(verb, object) {
+					return forbidden
+				}
+				return nil
+			}
+			for range 2 { // the keys go first, and with them the last that is waited for
+				if err := h.offload(t, "shop"); !errors.Is(err, forbidden) && tc.left != nil {
+					t.Errorf("error %v", err)
+				}
+			}
+			ready := meta.FindStatusCondition(h.offloading(t, "shop").Status.Conditions, v1beta1.ConditionReady)
+			if !strings.Contains(ready.Message, tc.want) || !strings.Contains(ready.Message, "role missing") {
+				t.Errorf("message %q does not say %q", ready.Message, tc.want)
+			}
+			h.forget()
+			if err := h.offload(t, "shop"); !errors.Is(err, forbidden) {
+				t.Errorf("error %v, so no retry", err)
+			}
+			if len(h.writes) > 0 {
+				t.Errorf("each retry writes %v", h.writes)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,8 @@ package namespacemap
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -61,8 +63,10 @@ func (o *Offloadings) message(p *pass) string {
 	if p.off.Status.OffloadingPhase == v1beta1.PhaseNoClusterSelected {
 		text = whyNone(p.selectorErr, p.candidates)
 	}
-	if err := p.trouble[""]; err != nil {
-		text += "; " + err.Error()
+	for _, id := range slices.Sorted(maps.Keys(p.trouble)) {
+		if _, told := p.off.Status.RemoteNamespacesConditions[id]; !told {
+			text += "; " + p.trouble[id].Error()
+		}
 	}
 	return truncate(text, 4096)
 }
