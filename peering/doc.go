@@ -37,6 +37,8 @@ type Peering struct {
 	NodeLabels map[string]string
 	// TokenTTL is for how long tokens shall be valid; the provider may grant less.
 	TokenTTL time.Duration
+	// FenceTimeout is how long the provider may take to put new roles and policies into force, 20 s unless set.
+	FenceTimeout time.Duration
 	// Report is told each thing that was done, or that is waited for.
 	Report func(sentence string)
 }

@@ -1,6 +1,7 @@
 package peering
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,10 +18,10 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// How long an API server may take to put new roles and policies into force, and how often it is asked.
+// How long an API server may take to put new roles and policies into force, and how often it is asked in that time.
 const (
-	fenceTimeout  = 20 * time.Second
-	fenceInterval = 250 * time.Millisecond
+	fenceTimeout = 20 * time.Second
+	fenceAsked   = 80
 )
 
 // trespass is a request of the identity that its roles allow and that the named policy must refuse.
@@ -40,8 +41,9 @@ func (p *Peering) prove(ctx context.Context, token string) error {
 	if err != nil {
 		return fmt.Errorf("act as the new identity: %w", err)
 	}
+	patience := cmp.Or(p.FenceTimeout, fenceTimeout)
 	var last error
-	err = wait.PollUntilContextTimeout(ctx, fenceInterval, fenceTimeout, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, patience/fenceAsked, patience, true, func(ctx context.Context) (bool, error) {
 		answer := p.trespass(ctx, peer)
 		if last == nil || ctx.Err() == nil { // a request that the end of the wait cut off is no answer
 			last = answer

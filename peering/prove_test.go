@@ -22,9 +22,8 @@ func TestNoFence(t *testing.T) {
 	p.AsPeer = func(string) (client.Client, error) {
 		return fake.NewClientBuilder().WithScheme(scheme(t)).Build(), nil // whatever is asked is done
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	err := p.Peer(ctx)
+	p.FenceTimeout = time.Second
+	err := p.Peer(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "policy liqo-twins is not in force") {
 		t.Errorf("got %v", err)
 	}
@@ -51,7 +50,8 @@ func TestNoProof(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, _ := peered(t, cluster("uid-a"), cluster("uid-b"))
 			stored := credential(t, p).Token
-			ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+			p.FenceTimeout = time.Second
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			asked := 0
 			p.AsPeer = func(string) (client.Client, error) {

@@ -35,7 +35,7 @@ func peered(t *testing.T, home, away *side) (*peering.Peering, *said) {
 // unpeer gives virtual nodes and twins hardly any time to go.
 func unpeer(t *testing.T, p *peering.Peering, force bool) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	return p.Unpeer(ctx, force)
 }
