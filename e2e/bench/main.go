@@ -48,6 +48,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"pods", measurePods},
+		{"namespaces", measureNamespaces},
 		{"scheduling", measureScheduling},
 	}
 }
@@ -58,7 +59,9 @@ type options struct {
 	parts        []part
 	pods, rounds int
 	nodes        int
-	scheduling   schedulingOptions
+	// namespaces are offloaded on so many providers.
+	namespaces, providers int
+	scheduling            schedulingOptions
 }
 
 func parse(args []string) (options, error) {
@@ -73,6 +76,8 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.pods, "pods", 500, "pods per round")
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds on each side; medians are compared")
 	fs.IntVar(&o.nodes, "nodes", 10, "ordinary nodes per cluster, in part pods")
+	fs.IntVar(&o.namespaces, "namespaces", 2000, "namespaces to offload, in part namespaces")
+	fs.IntVar(&o.providers, "providers", 3, "providers to offload them on, in part namespaces")
 	o.scheduling.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return o, err
