@@ -242,6 +242,12 @@ func (b *OffloadingBuilder) Selector(s *v1beta1.ClusterSelector) *OffloadingBuil
 	return b
 }
 
+// Spread sets how pods are spread; the label is for policy Weighted.
+func (b *OffloadingBuilder) Spread(policy v1beta1.SpreadPolicy, label string) *OffloadingBuilder {
+	b.obj.Spec.Spread = &v1beta1.Spread{Policy: policy, WeightLabel: label}
+	return b
+}
+
 // Phase sets the phase in the status.
 func (b *OffloadingBuilder) Phase(p v1beta1.OffloadingPhase) *OffloadingBuilder {
 	b.obj.Status.OffloadingPhase = p
