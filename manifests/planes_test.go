@@ -155,6 +155,8 @@ func policies(t *testing.T, home *env.Cluster) {
 		}
 	})
 	t.Run("tightening the strategy warns, and is done", func(t *testing.T) { tighten(t, admin, warnings) })
+	t.Run("another selector warns, and is done", func(t *testing.T) { narrow(t, admin, warnings) })
+	t.Run("a switch is on or not there", func(t *testing.T) { switches(t, admin) })
 	t.Run("the scheduler adds its toleration and changes nothing else", func(t *testing.T) { scheduler(t, home) })
 	t.Run("an agent writes only its provider's nodes", func(t *testing.T) { agents(t, home) })
 	t.Run("an agent lets pods go and tells how they do", func(t *testing.T) { agentsPods(t, home) })
@@ -182,6 +184,80 @@ func tighten(t *testing.T, admin client.Client, warnings *warned) {
 		if got := strings.Contains(strings.Join(*warnings, "\n"), want); got != step.warn {
 			t.Errorf("to %s: warned %t (%q)", step.to, got, *warnings)
 		}
+	}
+}
+
+func narrow(t *testing.T, admin client.Client, warnings *warned) {
+	off := build.Offloading("default").Obj()
+	if err := admin.Create(t.Context(), off); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		to   *v1beta1.ClusterSelector
+		warn bool
+	}{
+		{build.Selector(v1beta1.LabelNodeType, v1beta1.NodeTypeVirtual), false}, {build.Selector("region", "eu"), true},
+		{build.Selector("region", "eu"), false}, {&v1beta1.ClusterSelector{}, false},
+		{build.Selector("region", "us"), true},
+	} {
+		*warnings = nil
+		off.Spec.ClusterSelector = step.to
+		if err := admin.Update(t.Context(), off); err != nil {
+			t.Fatal(err)
+		}
+		want := "clusterSelector changed: a cluster that it no longer picks loses its twin"
+		if got := strings.Contains(strings.Join(*warnings, "\n"), want); got != step.warn {
+			t.Errorf("to %v: warned %t (%q)", step.to, got, *warnings)
+		}
+	}
+}
+
+// switches: B46.
+func switches(t *testing.T, admin client.Client) {
+	const want = `must be "true" or absent`
+	refused := func(err error) bool { return apierrors.IsInvalid(err) && strings.Contains(err.Error(), want) }
+	for value, ok := range map[string]bool{"true": true, "false": true, "yes": false, "True": false, "1": false, "": false} {
+		ns := build.Namespace("switched").Label(v1beta1.LabelEnabled, value).Obj()
+		if err := admin.Create(t.Context(), ns, client.DryRunAll); ok != (err == nil) || !ok && !refused(err) {
+			t.Errorf("%q on a new namespace: %v", value, err)
+		}
+		ns = build.Namespace("shop").Label(v1beta1.LabelEnabled, value).Obj()
+		if err := admin.Update(t.Context(), ns, client.DryRunAll); ok != (err == nil) || !ok && !refused(err) {
+			t.Errorf("%q on an old one: %v", value, err)
+		}
+	}
+	binding := &unstructured.Unstructured{}
+	binding.SetAPIVersion("admissionregistration.k8s.io/v1")
+	binding.SetKind("ValidatingAdmissionPolicyBinding")
+	binding.SetName("liqo-switches")
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(binding), binding); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Delete(t.Context(), binding.DeepCopy()); err != nil {
+		t.Fatal(err)
+	}
+	old := build.Namespace("switched").Label(v1beta1.LabelEnabled, "yes").Obj() // labelled before there was a policy
+	until(t, "the policy's end", func(ctx context.Context) bool { return admin.Create(ctx, old) == nil })
+	binding.SetResourceVersion("")
+	binding.SetUID("")
+	if err := admin.Create(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the policy's return", func(ctx context.Context) bool {
+		return refused(admin.Create(ctx, build.Namespace("new").Label(v1beta1.LabelEnabled, "yes").Obj(), client.DryRunAll))
+	})
+	old.Labels["other"] = "changed"
+	if err := admin.Update(t.Context(), old); err != nil {
+		t.Errorf("a change of something else: %v", err)
+	}
+}
+
+func until(t *testing.T, what string, is func(context.Context) bool) {
+	t.Helper()
+	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, 20*time.Second, true,
+		func(ctx context.Context) (bool, error) { return is(ctx), nil })
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
 	}
 }
 

@@ -299,7 +299,8 @@ func TestUnoffload(t *testing.T) {
 		code, _, errOut := s.run("unoffload", "namespace", "shop", "--skip-confirm", "--timeout", "600ms")
 		want := "... waiting for twins to go: b: Terminating, 2 volumes are left\n" +
 			"error: namespace shop still has twins after 600ms: " +
-			"waiting for twins to go: b: Terminating, 2 volumes are left; it goes on by itself, see liqoctl info\n"
+			"waiting for twins to go: b: Terminating, 2 volumes are left; it goes on by itself, see liqoctl info, " +
+			"or leave them behind with --force\n"
 		if diff := cmp.Diff(want, errOut); code != exitFailed || diff != "" {
 			t.Errorf("exit code %d (-want,+got):\n%s", code, diff)
 		}

@@ -3,36 +3,49 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 func (a *app) unoffload() *cobra.Command {
-	var timeout time.Duration
+	var f unoffloadFlags
 	cmd := &cobra.Command{
 		Use:   "namespace NAME",
 		Short: "Bring a namespace home",
 		Long: `Bring a namespace home: its twins are deleted with everything in them, pods that run there included. The
-namespace itself, and what is in it at home, stays.`,
+namespace itself, and what is in it at home, stays.
+
+As long as twins are left the namespace stays offloaded in phase Terminating. --force does not wait for twins that do
+not go, because their provider cannot be reached or something there holds them, and says which are left behind: they
+are deleted when they can be.`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if timeout <= 0 {
+			if f.timeout <= 0 {
 				return usage("--timeout must be more than 0")
 			}
-			return a.unoffloadNamespace(cmd.Context(), args[0], timeout)
+			return a.unoffloadNamespace(cmd.Context(), args[0], f)
 		},
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Minute, "how long to wait for the twins to be gone")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the twins to be gone")
+	cmd.Flags().BoolVar(&f.force, "force", false, "leave behind twins that do not go")
 	return group("unoffload", "Bring namespaces home", cmd)
 }
 
-func (a *app) unoffloadNamespace(ctx context.Context, name string, timeout time.Duration) error {
+// unoffloadFlags are the flags of unoffload namespace.
+type unoffloadFlags struct {
+	timeout time.Duration
+	force   bool
+}
+
+func (a *app) unoffloadNamespace(ctx context.Context, name string, f unoffloadFlags) error {
 	home, err := a.home()
 	if err != nil {
 		return err
@@ -49,17 +62,55 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, timeout time.
 		return err
 	}
 	question := fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)
+	if f.force {
+		question += " Twins on clusters that cannot be reached, or that something there holds, are left behind; " +
+			"pods in them may run on."
+	}
 	if err := a.confirm(question); err != nil {
 		return err
+	}
+	if f.force {
+		if err := force(ctx, home, &off); err != nil {
+			return fmt.Errorf("un-offload namespace %s by force: %w", name, err)
+		}
 	}
 	if err := home.Delete(ctx, &off, client.Preconditions{UID: &off.UID}); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("un-offload namespace %s: %w", name, err)
 	}
-	if err := a.awaitHome(ctx, home, &off, timeout); err != nil {
+	if err := a.awaitHome(ctx, home, &off, f.timeout); err != nil {
 		return err
+	}
+	if f.force {
+		a.sayLeftBehind(ctx, home, &off)
 	}
 	a.success("namespace %s is at home only", name)
 	return nil
+}
+
+// force asks the controller-manager not to wait for twins that do not go.
+func force(ctx context.Context, home *cluster, off *v1beta1.NamespaceOffloading) error {
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"true"}}}`, off.UID,
+		v1beta1.AnnotationForceRemoval)
+	// Into a copy: what was read last is still needed when it is gone.
+	err := home.Patch(ctx, off.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+	return client.IgnoreNotFound(err)
+}
+
+// sayLeftBehind names the twins that were not waited for.
+func (a *app) sayLeftBehind(ctx context.Context, home *cluster, off *v1beta1.NamespaceOffloading) {
+	var maps v1beta1.NamespaceMapList
+	if err := home.List(ctx, &maps); err != nil {
+		a.warn(fmt.Sprintf("cannot read which twins are left behind: %v; the events of namespace %s name them", err,
+			off.Namespace))
+		return
+	}
+	for i := range maps.Items {
+		m := &maps.Items[i]
+		if left, ok := m.Status.CurrentMapping[off.Namespace]; ok && left.RemoteNamespace != "" {
+			a.warn(strings.TrimSuffix(fmt.Sprintf("namespace %s is left behind on cluster %s, and deleted when it "+
+				"can be: %s", left.RemoteNamespace, m.Name, left.Message), ": "))
+		}
+	}
 }
 
 // checkQuick refuses a namespace that would be offloaded again at once, by its label, with empty twins.
