@@ -18,6 +18,7 @@ import (
 // schedulingOptions are those of part scheduling.
 type schedulingOptions struct {
 	sizes        []int
+	sides        []side
 	pods, rounds int
 	profiles     string
 }
@@ -29,6 +30,11 @@ func (o *schedulingOptions) flags(fs *flag.FlagSet) {
 			o.sizes, err = numbers(list)
 			return err
 		})
+	o.sides = sides()
+	fs.Func("sides", "sides to compare in part scheduling, comma-separated (default all)", func(list string) (err error) {
+		o.sides, err = sidesNamed(list)
+		return err
+	})
 	fs.IntVar(&o.pods, "scheduled", 1000, "pods per round in part scheduling")
 	fs.IntVar(&o.rounds, "scheduling-rounds", 5, "rounds of each side in part scheduling")
 	fs.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of part scheduling, one per size and side")
@@ -56,10 +62,10 @@ func numbers(list string) ([]int, error) {
 
 // side is one way to schedule the same pods.
 type side struct {
-	Name string
-	// against is the side that it is compared with, and Limit what the ratio shall not exceed.
+	name, title string
+	// against is the side that it is compared with, and limit what the ratio shall not exceed.
 	against string
-	Limit   float64
+	limit   float64
 	// ours says which scheduler runs: the one that we ship, or kube-scheduler with its defaults.
 	ours       bool
 	namespaces []string
@@ -69,33 +75,65 @@ type side struct {
 
 const (
 	bare     = "bare"
-	bareAway = "bare, pods with selector and toleration"
+	bareAway = "bare-away"
+
+	ordinaryLimit  = 1.03
+	offloadedLimit = 1.10
 )
 
 // sides are in the order in which they take turns.
 func sides() []side {
-	ordinary, many := []string{"ordinary"}, []string{}
+	var many []string
 	for i := range manyNamespaces {
 		many = append(many, fmt.Sprintf("ordinary-%d", i))
 	}
-	const ordinaryLimit, offloadedLimit = 1.03, 1.10
 	return []side{
-		{Name: bare, namespaces: ordinary},
-		{Name: "ordinary", against: bare, Limit: ordinaryLimit, ours: true, namespaces: ordinary},
+		{name: bare, title: "kube-scheduler", namespaces: many[:1]},
 		{
-			Name: fmt.Sprintf("ordinary, %d namespaces", manyNamespaces), against: bare, Limit: ordinaryLimit, ours: true,
-			namespaces: many,
+			name: "ordinary", title: "ours, ordinary namespace",
+			against: bare, limit: ordinaryLimit, ours: true, namespaces: many[:1],
 		},
 		{
-			Name: "LocalAndRemote", against: bare, Limit: offloadedLimit, ours: true, namespaces: []string{nsBoth},
+			name: "scattered", title: fmt.Sprintf("ours, %d ordinary namespaces", manyNamespaces),
+			against: bare, limit: ordinaryLimit, ours: true, namespaces: many,
 		},
 		{
-			Name: "LocalAndRemote, spread None", against: bare, Limit: offloadedLimit, ours: true,
-			namespaces: []string{nsAnywhere},
+			name: "both", title: "ours, LocalAndRemote",
+			against: bare, limit: offloadedLimit, ours: true, namespaces: []string{nsBoth},
 		},
-		{Name: bareAway, against: bare, namespaces: ordinary, away: true},
-		{Name: "Remote", against: bareAway, Limit: offloadedLimit, ours: true, namespaces: []string{nsRemote}},
+		{
+			name: "anywhere", title: "ours, LocalAndRemote, spread None",
+			against: bare, limit: offloadedLimit, ours: true, namespaces: []string{nsAnywhere},
+		},
+		{
+			name: bareAway, title: "kube-scheduler, pods made for virtual nodes",
+			against: bare, namespaces: many[:1], away: true,
+		},
+		{
+			name: "remote", title: "ours, Remote",
+			against: bareAway, limit: offloadedLimit, ours: true, namespaces: []string{nsRemote},
+		},
 	}
+}
+
+// sidesNamed returns those of a comma-separated list, all if it is empty, and always what they are compared with.
+func sidesNamed(list string) ([]side, error) {
+	wanted := map[string]bool{}
+	for word := range strings.SplitSeq(list, ",") {
+		if word != "" {
+			wanted[word] = true
+		}
+	}
+	for _, s := range sides() {
+		if wanted[s.name] && s.against != "" {
+			wanted[s.against], wanted[bare] = true, true
+		}
+	}
+	chosen := slices.DeleteFunc(sides(), func(s side) bool { return len(wanted) > 0 && !wanted[s.name] })
+	if len(wanted) > len(chosen) {
+		return nil, fmt.Errorf("%q names a side that does not exist", list)
+	}
+	return chosen, nil
 }
 
 // measureScheduling lets schedulers with and without our plugins schedule the same pods onto the same fake nodes.
@@ -112,7 +150,7 @@ func measureScheduling(ctx context.Context, o options) (_ report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &schedulingResult{Pods: o.scheduling.pods}
+	r := &schedulingResult{Pods: o.scheduling.pods, sides: o.scheduling.sides}
 	for _, size := range o.scheduling.sizes {
 		s, err := c.measure(ctx, size, o.scheduling)
 		if err != nil {
@@ -130,18 +168,18 @@ func (c *schedulingCluster) measure(ctx context.Context, nodes int, o scheduling
 		return s, err
 	}
 	for n := range o.rounds {
-		order := sides()
+		order := slices.Clone(o.sides)
 		if n%2 == 1 { // or one side would always follow the same other
 			slices.Reverse(order)
 		}
 		for _, side := range order {
 			round, err := c.round(ctx, side, o)
 			if err != nil {
-				return s, fmt.Errorf("round %d, %s: %w", n+1, side.Name, err)
+				return s, fmt.Errorf("round %d, %s: %w", n+1, side.name, err)
 			}
 			fmt.Fprintf(os.Stderr, "%d nodes, round %d of %d, %s: %d pods in %.2fs, CPU %.2fs\n",
-				nodes, n+1, o.rounds, side.Name, o.pods, round.Seconds, round.CPU)
-			s.Rounds[side.Name] = append(s.Rounds[side.Name], round)
+				nodes, n+1, o.rounds, side.name, o.pods, round.Seconds, round.CPU)
+			s.Rounds[side.name] = append(s.Rounds[side.name], round)
 		}
 	}
 	return s, nil

@@ -16,6 +16,7 @@ type schedulingSize struct {
 type schedulingResult struct {
 	Pods  int
 	Sizes []schedulingSize
+	sides []side
 }
 
 func (r *schedulingResult) print(w io.Writer) {
@@ -25,7 +26,7 @@ func (r *schedulingResult) print(w io.Writer) {
 		fmt.Fprintln(w)
 		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 		fmt.Fprintf(t, "%d nodes\tpods/s\tCPU\tserver\taway\tCPU ratio\ttime ratio\tlimit\tagainst\n", size.Nodes)
-		for _, s := range sides() {
+		for _, s := range r.sides {
 			r.row(t, size, s)
 		}
 		_ = t.Flush() // the writer's errors are the terminal's
@@ -34,17 +35,17 @@ func (r *schedulingResult) print(w io.Writer) {
 
 func (r *schedulingResult) row(w io.Writer, size schedulingSize, s side) {
 	pods := float64(r.Pods)
-	rounds := size.Rounds[s.Name]
+	rounds := size.Rounds[s.name]
 	seconds := func(m schedulingRound) float64 { return m.Seconds }
 	cpu := func(m schedulingRound) float64 { return m.CPU }
 	server := func(m schedulingRound) float64 { return m.ServerCPU }
 	away := func(m schedulingRound) float64 { return float64(m.Away) }
-	fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.0f%%", s.Name, pods/median(rounds, seconds),
+	fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.0f%%", s.title, pods/median(rounds, seconds),
 		median(rounds, cpu)/pods*1000, median(rounds, server)/pods*1000, median(rounds, away)/pods*100)
 	if s.against != "" {
 		fmt.Fprintf(w, "\t%.3f\t%.3f", ratio(size, s, cpu), ratio(size, s, seconds))
-		if s.Limit > 0 {
-			fmt.Fprintf(w, "\t%.2f\t%s", s.Limit, s.against)
+		if s.limit > 0 {
+			fmt.Fprintf(w, "\t%.2f\t%s", s.limit, s.against)
 		} else {
 			fmt.Fprintf(w, "\t\t%s", s.against)
 		}
@@ -56,7 +57,7 @@ func (r *schedulingResult) row(w io.Writer, size schedulingSize, s side) {
 // whatever slows a whole round down does not count.
 func ratio(size schedulingSize, s side, of func(schedulingRound) float64) float64 {
 	var all []float64
-	for i, m := range size.Rounds[s.Name] {
+	for i, m := range size.Rounds[s.name] {
 		all = append(all, of(m)/of(size.Rounds[s.against][i]))
 	}
 	return middle(all)

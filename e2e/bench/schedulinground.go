@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -80,7 +79,7 @@ func (c *schedulingCluster) profile(o schedulingOptions, s side) (end func(), er
 	if o.profiles == "" {
 		return func() {}, nil
 	}
-	name := strings.ReplaceAll(s.Name+"-"+strconv.Itoa(c.nodes)+".pprof", " ", "-")
+	name := s.name + "-" + strconv.Itoa(c.nodes) + ".pprof"
 	f, err := os.Create(filepath.Join(o.profiles, name))
 	if err != nil {
 		return nil, fmt.Errorf("write profile: %w", err)
