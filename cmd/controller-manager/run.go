@@ -8,11 +8,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,9 +22,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/eviction"
 	"github.com/twinspace/twinspace/namespacemap"
 )
 
@@ -31,6 +35,8 @@ const (
 	leaseName = "controller-manager"
 	// lookForKinds is how often it is asked whether the custom resources are installed.
 	lookForKinds = 5 * time.Second
+	// evictionsPerSecond, after a burst of evictionsAtOnce, is how many pods are evicted in all namespaces together.
+	evictionsPerSecond, evictionsAtOnce = 5, 10
 )
 
 // run works until ctx ends.
@@ -71,7 +77,7 @@ func run(ctx context.Context, opts *options) error {
 func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme),
-		v1beta1.AddToScheme(scheme)); err != nil {
+		policyv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
 	byObject, err := namespacemap.CacheOptions()
@@ -123,14 +129,23 @@ func (s *starter) Start(ctx context.Context) error {
 		return nil // the only error is the end of ctx
 	}
 	home, live := s.mgr.GetClient(), s.mgr.GetAPIReader()
+	evicted, err := eviction.NewMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	evictions := &eviction.Reconciler{
+		Home: home, Live: live, Clock: clock.RealClock{}, Events: s.mgr.GetEventRecorder("controller-manager"),
+		Pace: eviction.DefaultPace(), Metrics: evicted,
+		Limit: flowcontrol.NewTokenBucketPassiveRateLimiter(evictionsPerSecond, evictionsAtOnce),
+	}
 	offloadings := &namespacemap.Offloadings{
 		Home: home, Live: live, ClusterID: s.clusterID, Clock: clock.RealClock{},
-		Events: s.mgr.GetEventRecorder("controller-manager"),
+		Events: s.mgr.GetEventRecorder("controller-manager"), Tenants: evictions,
 	}
 	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}
 	quick := &namespacemap.Quick{Home: home}
 	if err := errors.Join(offloadings.SetupWithManager(s.mgr), maps.SetupWithManager(s.mgr),
-		quick.SetupWithManager(s.mgr)); err != nil {
+		quick.SetupWithManager(s.mgr), evictions.SetupWithManager(s.mgr)); err != nil {
 		return fmt.Errorf("set up the reconcilers: %w", err)
 	}
 	close(s.started)

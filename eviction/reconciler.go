@@ -1,0 +1,230 @@
+package eviction
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+const (
+	// afterProgress is when to look again after something has changed, afterNone when nothing has.
+	afterProgress = 2 * time.Second
+	afterNone     = 10 * time.Second
+	// whenQuiet is when to look again where every pod is permitted: pods may still come past the scheduler.
+	whenQuiet = 5 * time.Minute
+	// retryConflict is when a status that lost a race is written again.
+	retryConflict = time.Second
+	// jitter keeps the looks at many namespaces apart.
+	jitter = 0.2
+)
+
+// Limit bounds the evictions of all namespaces together, as a token bucket of client-go does.
+type Limit interface {
+	// TryAccept takes a token, if there is one.
+	TryAccept() bool
+}
+
+// Reconciler evicts the pods of a namespace from where its policy does not permit them any more.
+type Reconciler struct {
+	// Home reads NamespaceOffloadings, NamespaceMaps and the metadata of namespaces and virtual nodes from caches, Live
+	// everything from the API server.
+	Home client.Client
+	Live client.Reader
+	// Pace and Limit say how many pods may be evicted at once, in a namespace and in all of them.
+	Pace  Pace
+	Limit Limit
+	// Clock dates conditions.
+	Clock clock.PassiveClock
+	// Events tells users what was evicted.
+	Events events.EventRecorder
+	// Metrics may be nil.
+	Metrics *Metrics
+}
+
+// Reconcile looks at one namespace, evicts what it is time for, and says what is left.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	off := &v1beta1.NamespaceOffloading{}
+	if err := r.Home.Get(ctx, request.NamespacedName, off); err != nil {
+		r.Metrics.forget(request.Namespace)
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("get offloading of %s: %w", request.Namespace, err)
+	}
+	switch {
+	case off.Name != v1beta1.OffloadingName || !off.DeletionTimestamp.IsZero():
+		r.Metrics.forget(off.Namespace)
+		return reconcile.Result{}, nil // the twins go, and with them what runs there
+	case !asked(off):
+		r.Metrics.forget(off.Namespace)
+		return settle(reconcile.Result{}, r.withdraw(ctx, off))
+	}
+	seen := off.Status.Conditions
+	off, found, err := r.round(ctx, off)
+	changed, statusErr := r.report(ctx, off, found, err)
+	result := reconcile.Result{RequeueAfter: pause(found, changed, observed(seen, off.Generation))}
+	return settle(result, errors.Join(err, statusErr))
+}
+
+func asked(off *v1beta1.NamespaceOffloading) bool {
+	return off.Spec.PodEvictionStrategy == v1beta1.EvictOnPolicyChange
+}
+
+// settle keeps lost races out of the logs.
+func settle(result reconcile.Result, err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: retryConflict}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	return result, nil
+}
+
+// observed says that an earlier round saw the same policy. A round that is the first to see it is followed by another:
+// the scheduler may have bound a pod by the old policy in the meantime.
+func observed(conditions []metav1.Condition, generation int64) bool {
+	c := meta.FindStatusCondition(conditions, v1beta1.ConditionPodsPermitted)
+	return c != nil && c.ObservedGeneration == generation
+}
+
+// pause says when to look again.
+func pause(found []violation, changed, observed bool) time.Duration {
+	switch {
+	case len(found) > 0 && changed:
+		return afterProgress
+	case len(found) > 0 || !observed:
+		return wait.Jitter(afterNone, jitter)
+	default:
+		return wait.Jitter(whenQuiet, jitter)
+	}
+}
+
+// round finds the pods that are where they may not be and evicts those whose turn it is. It returns the policy that it
+// went by: where there is something to do, that of the API server at this moment.
+func (r *Reconciler) round(ctx context.Context, off *v1beta1.NamespaceOffloading) (
+	*v1beta1.NamespaceOffloading, []violation, error,
+) {
+	pods, err := r.pods(ctx, client.InNamespace(off.Namespace))
+	if err != nil {
+		return off, nil, err
+	}
+	found, err := r.glance(ctx, off, pods)
+	if err != nil || len(found) == 0 {
+		return off, nil, err
+	}
+	live := &v1beta1.NamespaceOffloading{}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(off), live); err != nil {
+		return off, found, fmt.Errorf("get offloading of %s: %w", off.Namespace, err)
+	}
+	if !asked(live) || !live.DeletionTimestamp.IsZero() {
+		return live, nil, nil // its event is on the way
+	}
+	nodes, err := r.nodes(ctx)
+	if err != nil {
+		return live, found, err
+	}
+	of, err := r.rules(ctx, live)
+	if err != nil {
+		return live, found, err
+	}
+	found = violations(pods, of, byName(nodes))
+	if err := decide(found, pods, r.Pace, r.room(ctx, nodes, of)); err != nil {
+		return live, found, err
+	}
+	return live, found, r.evict(ctx, live, found)
+}
+
+// glance looks for violations with what is in caches. A node that is not there is taken for an ordinary one.
+func (r *Reconciler) glance(ctx context.Context, off *v1beta1.NamespaceOffloading, pods []corev1.Pod) (
+	[]violation, error,
+) {
+	of, err := r.rules(ctx, off)
+	if err != nil {
+		return nil, err
+	}
+	virtual, err := r.virtual(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return violations(pods, of, func(name string) *corev1.Node {
+		if node := virtual[name]; node != nil {
+			return node
+		}
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	}), nil
+}
+
+func byName(nodes []corev1.Node) func(string) *corev1.Node {
+	index := make(map[string]*corev1.Node, len(nodes))
+	for i := range nodes {
+		index[nodes[i].Name] = &nodes[i]
+	}
+	return func(name string) *corev1.Node { return index[name] }
+}
+
+// report writes what is left into the status, if that is news, and says whether it was.
+func (r *Reconciler) report(ctx context.Context, off *v1beta1.NamespaceOffloading, found []violation, failure error) (
+	bool, error,
+) {
+	if !asked(off) || !off.DeletionTimestamp.IsZero() {
+		return false, nil
+	}
+	before := off.DeepCopy()
+	is := condition(found, off.Generation)
+	if failure != nil && !has(found, failed) {
+		is.Status, is.Reason = metav1.ConditionUnknown, ReasonFailed
+		is.Message = truncate("tried again: " + failure.Error())
+	} else {
+		off.Status.ViolatingPods = ptr.To(int32(len(found))) //nolint:gosec // no namespace has 2^31 pods
+		r.Metrics.setViolating(off.Namespace, len(found))
+	}
+	is.LastTransitionTime = metav1.NewTime(r.Clock.Now()).Rfc3339Copy()
+	meta.SetStatusCondition(&off.Status.Conditions, is)
+	changed, err := r.patch(ctx, before, off)
+	if was := meta.FindStatusCondition(before.Status.Conditions, is.Type); changed && is.Status == metav1.ConditionTrue &&
+		was != nil && was.Status != is.Status {
+		r.Events.Eventf(off, nil, corev1.EventTypeNormal, is.Type, "Evict", "%s", is.Message)
+	}
+	return changed, err
+}
+
+// withdraw takes back what was said about a namespace that does not ask for eviction any more.
+func (r *Reconciler) withdraw(ctx context.Context, off *v1beta1.NamespaceOffloading) error {
+	before := off.DeepCopy()
+	off.Status.ViolatingPods = nil
+	meta.RemoveStatusCondition(&off.Status.Conditions, v1beta1.ConditionPodsPermitted)
+	_, err := r.patch(ctx, before, off)
+	return err
+}
+
+// patch writes the status where it differs. The list of conditions is shared with others and replaced as a whole, so it
+// is never written on top of a state that we have not seen.
+func (r *Reconciler) patch(ctx context.Context, before, off *v1beta1.NamespaceOffloading) (bool, error) {
+	if equality.Semantic.DeepEqual(before.Status, off.Status) {
+		return false, nil
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.Home.Status().Patch(ctx, off, patch); err != nil {
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("patch status of offloading of %s: %w", off.Namespace, err)
+	}
+	return true, nil
+}
