@@ -125,6 +125,7 @@ func TestLife(t *testing.T) {
 		})
 	}
 	t.Run("the log of requests holds no secret", func(t *testing.T) { verbose(t, home) })
+	t.Run("explain with the rights of a viewer", func(t *testing.T) { explainAsViewer(t, home) })
 	t.Run("kubeconfigs", func(t *testing.T) { kubeconfigs(t, home) })
 }
 
