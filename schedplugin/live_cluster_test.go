@@ -61,11 +61,16 @@ func profiles(t *testing.T, file string) *config.KubeSchedulerConfiguration {
 }
 
 // startScheduler runs a scheduler inside the test, with one of the shipped configurations and with the rights that
-// kube-scheduler has on a home cluster.
-func startScheduler(t *testing.T, admin *rest.Config, configuration string) {
+// kube-scheduler has on a home cluster. A test may change the configuration beforehand.
+func startScheduler(t *testing.T, admin *rest.Config, configuration string,
+	changes ...func(*config.KubeSchedulerProfile),
+) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cfg := profiles(t, configuration)
+	for _, change := range changes {
+		change(&cfg.Profiles[0])
+	}
 	c := rest.CopyConfig(admin)
 	c.Impersonate = rest.ImpersonationConfig{UserName: "system:kube-scheduler"}
 	c.QPS, c.Burst = cfg.ClientConnection.QPS, int(cfg.ClientConnection.Burst)
