@@ -89,12 +89,11 @@ func argsOf(obj runtime.Object) (Args, error) {
 	case *Args:
 		args = *given
 	default:
-		return args, fmt.Errorf("arguments of plugin %s are a %T, not a %s of %s",
-			Name, obj, ArgsKind, schedulerv1.SchemeGroupVersion)
+		return args, fmt.Errorf("arguments are a %T, not a %s of %s", obj, ArgsKind, schedulerv1.SchemeGroupVersion)
 	}
 	args.setDefaults()
 	if err := args.validate(); err != nil {
-		return args, fmt.Errorf("arguments of plugin %s: %w", Name, err)
+		return args, fmt.Errorf("invalid arguments: %w", err)
 	}
 	return args, nil
 }

@@ -2,14 +2,20 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
 	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
+	upstreamconfig "sigs.k8s.io/scheduler-plugins/apis/config"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin"
@@ -65,9 +71,79 @@ func TestHelpIsWorthReading(t *testing.T) {
 	}
 	for _, want := range []string{
 		schedplugin.Name, schedplugin.TaintName, "replace-default.yaml", "side-by-side.yaml", "--config", "/readyz",
+		schedplugin.ArgsKind, "NodeResourcesAllocatable ", "PreemptionToleration ", "PodState ", "Coscheduling ",
+		"CapacityScheduling ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("help does not mention %s", want)
+		}
+	}
+}
+
+// decoded returns a configuration as kube-scheduler reads it.
+func decoded(t *testing.T, content string) *config.KubeSchedulerConfiguration {
+	t.Helper()
+	newCommand(io.Discard, os.Exit) // has kube-scheduler know our arguments
+	obj, _, err := configscheme.Codecs.UniversalDecoder().Decode([]byte(content), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return obj.(*config.KubeSchedulerConfiguration)
+}
+
+// argsOf returns the arguments that a profile has for a plugin.
+func argsOf(profile config.KubeSchedulerProfile, plugin string) runtime.Object {
+	for _, c := range profile.PluginConfig {
+		if c.Name == plugin {
+			return c.Args
+		}
+	}
+	return nil
+}
+
+// TestArguments: plugins have arguments of their own kind, with defaults, whether a configuration gives any or not.
+func TestArguments(t *testing.T) {
+	content := head + profile("without", "Coscheduling", "PrioritySort") + " []" +
+		profile("with", "NodeResourcesAllocatable") + args("NodeResourcesAllocatable", ", mode: Most") +
+		args(schedplugin.Name, ", spread: {policy: Weighted, weightLabel: example.com/cost}") + "\n"
+	profiles := decoded(t, content).Profiles
+	type weights = []config.ResourceSpec
+	for plugin, test := range map[string]struct {
+		profile int
+		want    runtime.Object
+	}{
+		"Coscheduling": {0, &upstreamconfig.CoschedulingArgs{PermitWaitingTimeSeconds: 60, PodGroupRejectPercentage: 10}},
+		"NodeResourcesAllocatable": {1, &upstreamconfig.NodeResourcesAllocatableArgs{
+			Mode: upstreamconfig.Most, Resources: weights{{Name: "cpu", Weight: 1 << 20}, {Name: "memory", Weight: 1}},
+		}},
+		schedplugin.Name: {1, &schedplugin.Args{
+			Spread: v1beta1.Spread{Policy: v1beta1.SpreadWeighted, WeightLabel: "example.com/cost"},
+		}},
+	} {
+		ignoreKind := cmpopts.IgnoreTypes(metav1.TypeMeta{})
+		if diff := cmp.Diff(test.want, argsOf(profiles[test.profile], plugin), ignoreKind); diff != "" {
+			t.Errorf("arguments of %s (-want,+got):\n%s", plugin, diff)
+		}
+	}
+}
+
+// TestDefaultArgumentsAreTheShipped: leaving out what the configurations write down changes nothing.
+func TestDefaultArgumentsAreTheShipped(t *testing.T) {
+	for _, file := range []string{"replace-default.yaml", "side-by-side.yaml"} {
+		written := decoded(t, shipped(t, file))
+		short, _, found := strings.Cut(shipped(t, file), "    # The defaults, written down")
+		if !found {
+			t.Fatalf("%s writes no defaults down", file)
+		}
+		want, got := decoded(t, short), written
+		for _, c := range []*config.KubeSchedulerConfiguration{want, got} {
+			slices.SortFunc(c.Profiles[0].PluginConfig, func(a, b config.PluginConfig) int { return strings.Compare(a.Name, b.Name) })
+		}
+		if argsOf(got.Profiles[0], schedplugin.Name) == nil {
+			t.Errorf("%s: %s has no arguments", file, schedplugin.Name)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-defaults,+written):\n%s", file, diff)
 		}
 	}
 }
@@ -79,15 +155,7 @@ func TestConfigurations(t *testing.T) {
 		"side-by-side.yaml":    {v1beta1.SchedulerName, v1beta1.SchedulerName},
 	} {
 		t.Run(file, func(t *testing.T) {
-			data, err := os.ReadFile(filepath.Join("..", "..", "manifests", "scheduler", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			obj, _, err := configscheme.Codecs.UniversalDecoder().Decode(data, nil, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := obj.(*config.KubeSchedulerConfiguration)
+			c := decoded(t, shipped(t, file))
 			if c.ClientConnection.Kubeconfig != "" {
 				t.Errorf("kubeconfig %s is somebody's own", c.ClientConnection.Kubeconfig)
 			}
