@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
@@ -115,6 +116,38 @@ func (c *Cluster) prober() (*http.Client, error) {
 		return nil, fmt.Errorf("make client of %s: %w", c.Name, err)
 	}
 	return client, nil
+}
+
+// Ask returns what a component of the cluster answers at a path of its own server, such as /metrics.
+func (c *Cluster) Ask(ctx context.Context, name, path string) (string, error) {
+	comp, err := c.component(name)
+	if err != nil {
+		return "", err
+	}
+	server, err := url.Parse(comp.health)
+	if err != nil || comp.health == "" {
+		return "", &UsageError{fmt.Sprintf("%s of %s answers no questions", name, c.Name)}
+	}
+	client, err := c.prober()
+	if err != nil {
+		return "", err
+	}
+	defer client.CloseIdleConnections()
+	server.Path = path
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.String(), http.NoBody)
+	if err != nil {
+		return "", fmt.Errorf("ask %s of %s: %w", name, c.Name, err)
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return "", fmt.Errorf("ask %s of %s: %w", name, c.Name, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", server, response.Status)
+	}
+	return string(body), err
 }
 
 func probe(ctx context.Context, client *http.Client, url string) error {
