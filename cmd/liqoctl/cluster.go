@@ -19,6 +19,9 @@ import (
 // requestTimeout bounds each request; commands that wait make many.
 const requestTimeout = 10 * time.Second
 
+// errNoKubeconfig says that nobody said which cluster is meant.
+var errNoKubeconfig = errors.New("no kubeconfig found: give one with --kubeconfig, or set KUBECONFIG")
+
 // cluster is a cluster as the user of a kubeconfig sees it.
 type cluster struct {
 	client.Client
@@ -40,7 +43,7 @@ func connect(kubeconfig, context string, warn func(string)) (*cluster, error) {
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides)
 	config, err := loader.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
-		return nil, errors.New("no kubeconfig found: give one with --kubeconfig, or set KUBECONFIG")
+		return nil, errNoKubeconfig
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)

@@ -207,7 +207,8 @@ func TestOffloadUpdates(t *testing.T) {
 	s.status = offloadedOn(v1beta1.PhaseReady, map[string]v1beta1.ClusterCondition{"b": twinReady})
 	code, _, errOut := s.run("offload", "namespace", "shop", "--pod-offloading-strategy", "Remote", "-l", "a=b")
 	if code != exitDone || !strings.HasPrefix(errOut,
-		"... the pod strategy changes from LocalAndRemote to Remote\n... the cluster selector changes\n") {
+		"... the pod strategy changes from LocalAndRemote to Remote\n"+
+			"... the clusters change from liqo.io/type in (virtual-node) to a in (b)\n") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	var off v1beta1.NamespaceOffloading
@@ -243,6 +244,13 @@ func TestOffloadRefusals(t *testing.T) {
 		"a twin's name that is reserved": {
 			objects: []client.Object{build.Namespace("shop").Obj()}, want: `"kube-x" is reserved`,
 			args: []string{"shop", "--namespace-mapping-strategy", "SelectedName", "--remote-namespace-name", "kube-x"},
+		},
+		"a system namespace": {
+			args: []string{"kube-system"},
+			want: "system namespaces may not be offloaded, and kube-system is one: offload a namespace of yours",
+		},
+		"a system namespace, printed": {
+			args: []string{"liqo-tenant-x", "-o", "yaml"}, want: "system namespaces may not be offloaded",
 		},
 		"the API server's own words": {
 			objects: []client.Object{build.Namespace("shop").Obj()}, args: []string{"shop"},

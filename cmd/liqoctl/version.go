@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ func (a *app) version() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Show the versions of liqoctl and of this cluster",
+		Long:  "Show the versions of liqoctl and, if there is a kubeconfig, of this cluster.",
 		Args:  atMost(0),
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintf(a.Out, "liqoctl:    %s\n", version.Get().GitVersion)
@@ -19,6 +21,10 @@ func (a *app) version() *cobra.Command {
 				return nil
 			}
 			home, err := a.home()
+			if errors.Is(err, errNoKubeconfig) {
+				a.warn("no cluster was asked for its version: " + oneLine(err))
+				return nil
+			}
 			if err != nil {
 				return err
 			}

@@ -126,7 +126,7 @@ func (f *Facts) policy() Policy {
 	}
 	p := Policy{
 		Offloaded: true, Phase: string(off.Status.OffloadingPhase), Strategy: string(off.Spec.PodOffloadingStrategy),
-		Selector: selectorText(off.Spec.ClusterSelector), Spread: schedulersDefault,
+		Selector: SelectorText(off.Spec.ClusterSelector), Spread: schedulersDefault,
 		Eviction: string(off.Spec.PodEvictionStrategy),
 	}
 	if !off.DeletionTimestamp.IsZero() {
@@ -147,8 +147,8 @@ func (f *Facts) policy() Policy {
 	return p
 }
 
-// selectorText puts a cluster selector in one line.
-func selectorText(s *v1beta1.ClusterSelector) string {
+// SelectorText puts a cluster selector in one line.
+func SelectorText(s *v1beta1.ClusterSelector) string {
 	if s == nil || len(s.NodeSelectorTerms) == 0 {
 		return "every virtual node"
 	}
