@@ -78,7 +78,7 @@ func (c *Cluster) apiServer() component {
 			"--audit-log-path=" + c.auditPath(),
 			"--audit-log-format=json", "--audit-log-maxsize=1000", "--audit-log-maxbackup=1",
 			"--profiling=false",
-		}, c.apiServerIdentities()...),
+		}, append(c.apiServerIdentities(), c.env.opts.APIServer...)...),
 	}
 }
 

@@ -59,6 +59,9 @@ type Options struct {
 	Peer bool
 	// Bare leaves out everything but etcd and the API server.
 	Bare bool
+	// APIServer has flags that API servers get besides; what starts one again later, from its directory, does not know
+	// them.
+	APIServer []string
 	// Tied makes the processes end with the process that starts them, however that ends.
 	Tied bool
 	// Out gets a line for each step; nil is silence.
