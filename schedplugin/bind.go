@@ -39,6 +39,10 @@ func (o *Offloading) Bind(ctx context.Context, state fwk.CycleState, pod *corev1
 		return fwk.AsStatus(fmt.Errorf("bind to %s: %w", node, err))
 	}
 	if placement.IsVirtual(target) {
+		// The taint did not keep the pod away: it is just being taken off the node, or put on.
+		if verdict := c.rule.On(target); verdict.Outcome != placement.Permitted {
+			return fwk.AsStatus(fmt.Errorf("bind to %s: %s", node, verdict.Message))
+		}
 		if err := o.tolerate(ctx, pod); err != nil {
 			return fwk.AsStatus(err)
 		}

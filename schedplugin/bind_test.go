@@ -195,6 +195,17 @@ func TestBindFails(t *testing.T) {
 			t.Errorf("got %s: %s, patches %s", status.Code(), status.Message(), f.patches())
 		}
 	})
+	t.Run("when the policy does not permit the node that the taint let the pod go to", func(t *testing.T) {
+		f := offloaded(t)
+		f.see(virtual("provider-2", "us"))
+		status := f.bound(pod(), "provider-2")
+		if status.Code() != fwk.Error || !strings.Contains(status.Message(), "cluster is not selected") {
+			t.Errorf("got %s: %s", status.Code(), status.Message())
+		}
+		if len(f.patches()) > 0 {
+			t.Errorf("the pod tolerates it now: %s", f.patches())
+		}
+	})
 	t.Run("when the node is gone", func(t *testing.T) {
 		if status := offloaded(t).bound(pod(), "provider-9"); status.Code() != fwk.Error {
 			t.Errorf("got %s: %s", status.Code(), status.Message())

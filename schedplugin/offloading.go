@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -70,8 +69,9 @@ func cycleOf(state fwk.CycleState) (*cycle, error) {
 	return c, nil
 }
 
-// PreFilter decides what does not depend on the node. Pods that stay at home skip Filter, so that ordinary namespaces
-// pay nothing per node: the taint keeps them off virtual nodes, unless they tolerate it or a node lacks it.
+// PreFilter decides what does not depend on the node. Pods that may stay at home skip Filter, so that ordinary nodes cost
+// nothing: the taint keeps the pods off virtual nodes, and [Taints] asks the policy about those, unless a pod tolerates
+// the taint by itself or a node lacks it.
 func (o *Offloading) PreFilter(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (
 	*fwk.PreFilterResult, *fwk.Status,
 ) {
@@ -81,18 +81,17 @@ func (o *Offloading) PreFilter(_ context.Context, state fwk.CycleState, pod *cor
 	if verdict, nowhere := c.rule.Nowhere(); nowhere {
 		return nil, o.refusals.status(c, verdict)
 	}
-	if c.rule.HomeOnly() {
-		if tolerates(pod) || o.policies.anyBare() {
-			return nil, nil
+	if !c.rule.HomeOnly() {
+		if o.unordered.Load() {
+			c.rule = placement.Unknown("the scheduler's configuration must list " + Name + " first under bind")
+			verdict, _ := c.rule.Nowhere()
+			return nil, o.refusals.status(c, verdict)
 		}
+		c.tolerant = tolerant(pod)
+	}
+	if c.rule.Home().Outcome == placement.Permitted && !tolerates(pod) && !o.policies.anyBare() {
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
-	if o.unordered.Load() {
-		c.rule = placement.Unknown("the scheduler's configuration must list " + Name + " first under bind")
-		verdict, _ := c.rule.Nowhere()
-		return nil, o.refusals.status(c, verdict)
-	}
-	c.tolerant = tolerant(pod)
 	return nil, nil
 }
 
@@ -145,22 +144,6 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 func (o *Offloading) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
 	return []fwk.ClusterEventWithHint{{
 		Event:          fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.UpdateNodeLabel},
-		QueueingHintFn: o.afterNode,
+		QueueingHintFn: o.policies.afterNode,
 	}}, nil
-}
-
-// afterNode wakes a pod if the policy permits a node that is new, or did not permit before it was relabelled.
-func (o *Offloading) afterNode(_ klog.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
-	node, ok := after.(*corev1.Node)
-	if !ok {
-		return fwk.Queue, fmt.Errorf("expected a Node, got %T", after)
-	}
-	rule, _ := o.policies.rule(pod)
-	if rule.On(node).Outcome != placement.Permitted {
-		return fwk.QueueSkip, nil
-	}
-	if old, ok := before.(*corev1.Node); ok && rule.On(old).Outcome == placement.Permitted {
-		return fwk.QueueSkip, nil
-	}
-	return fwk.Queue, nil
 }

@@ -50,14 +50,17 @@ func (t *Taints) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.P
 	if err != nil { // without the policy plugin, every taint means what it means in-tree
 		return status
 	}
-	if c.tolerant == nil {
-		return t.refusals.status(c, c.rule.On(info.Node()))
+	if c.tolerant != nil {
+		if status := t.TaintToleration.Filter(ctx, state, c.tolerant, info); !status.IsSuccess() {
+			return status
+		}
 	}
-	return t.TaintToleration.Filter(ctx, state, c.tolerant, info)
+	return t.refusals.status(c, c.rule.On(info.Node()))
 }
 
 // EventsToRegister returns the in-tree events; their hints look at a pod in the same way as Filter, or a virtual node
-// that loses another taint would never wake the pods that were refused for it.
+// that loses another taint would never wake the pods that were refused for it. Since the policy refuses virtual nodes
+// here, what ends such a refusal wakes here as well.
 func (t *Taints) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHint, error) {
 	events, err := t.TaintToleration.EventsToRegister(ctx)
 	if err != nil {
@@ -66,7 +69,10 @@ func (t *Taints) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHi
 	for i := range events {
 		events[i].QueueingHintFn = t.tolerantly(events[i].QueueingHintFn)
 	}
-	return events, nil
+	return append(events, fwk.ClusterEventWithHint{
+		Event:          fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeLabel},
+		QueueingHintFn: t.policies.afterNode,
+	}), nil
 }
 
 func (t *Taints) tolerantly(hint fwk.QueueingHintFn) fwk.QueueingHintFn {

@@ -1,11 +1,13 @@
 package schedplugin
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin/placement"
@@ -130,4 +132,20 @@ func (p *policies) activate(pods []*corev1.Pod) {
 		woken[klog.KObj(pod).String()] = pod
 	}
 	p.queue.Activate(p.logger, woken)
+}
+
+// afterNode wakes a pod if the policy permits a node that is new, or did not permit before it was relabelled.
+func (p *policies) afterNode(_ klog.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
+	node, ok := after.(*corev1.Node)
+	if !ok {
+		return fwk.Queue, fmt.Errorf("expected a Node, got %T", after)
+	}
+	rule, _ := p.rule(pod)
+	if rule.On(node).Outcome != placement.Permitted {
+		return fwk.QueueSkip, nil
+	}
+	if old, ok := before.(*corev1.Node); ok && rule.On(old).Outcome == placement.Permitted {
+		return fwk.QueueSkip, nil
+	}
+	return fwk.Queue, nil
 }

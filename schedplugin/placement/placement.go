@@ -109,6 +109,9 @@ func (r *Rule) Nowhere() (Verdict, bool) {
 	return r.away, true
 }
 
+// Home returns the verdict that holds on every ordinary node.
+func (r *Rule) Home() Verdict { return r.home }
+
 // Away returns the verdict that holds on every virtual node, and true; or false when it depends on the node.
 func (r *Rule) Away() (Verdict, bool) { return r.away, r.away.Outcome != Permitted }
 
