@@ -33,7 +33,7 @@ import (
 const (
 	origin      = "consumer"
 	destination = "provider-1"
-	patience    = 15 * time.Second
+	patience    = 45 * time.Second
 	peer        = "system:serviceaccount:liqo-tenant-consumer:liqo-consumer"
 )
 
