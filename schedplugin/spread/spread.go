@@ -75,8 +75,13 @@ func Among(facts Facts, nodes iter.Seq[*corev1.Node]) (*Order, bool) {
 	}
 	o := &Order{facts: facts, cost: cost}
 	wishes, costs := map[group]int64{}, map[int64]bool{}
+	var last group
 	for node := range nodes {
 		g := o.group(node)
+		if g == last && len(wishes) > 0 && facts.Preference == nil {
+			continue // as nearly always: most nodes are at home
+		}
+		last = g
 		if wish, seen := wishes[g]; !seen {
 			wishes[g], costs[g.cost] = o.preference(node), true
 		} else if facts.Preference != nil {
