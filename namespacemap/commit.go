@@ -210,6 +210,9 @@ func patchKeys(ctx context.Context, c client.Client, at place, group []*change) 
 	body := map[string]any{}
 	if at.half == desiredHalf {
 		body["spec"] = map[string]any{"desiredMapping": keys}
+		// Who owns which key would take as much again as the keys, and take longer to compute than all else: an empty
+		// entry clears it, and as long as nobody applies the map, the API server does not begin again.
+		body["metadata"] = map[string]any{"managedFields": []any{map[string]any{}}}
 	} else {
 		body["status"] = map[string]any{"currentMapping": keys}
 	}

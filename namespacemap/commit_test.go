@@ -58,12 +58,13 @@ func (p *patches) patch(ctx context.Context, o client.Object, patch client.Patch
 	if err != nil {
 		return err
 	}
-	var body map[string]map[string]map[string]any
-	if err := json.Unmarshal(data, &body); err != nil {
+	var body map[string]json.RawMessage
+	var mappings map[string]map[string]any
+	if err := errors.Join(json.Unmarshal(data, &body), json.Unmarshal(body[section], &mappings)); err != nil {
 		return err
 	}
 	values := map[string]string{}
-	for _, mapping := range body[section] {
+	for _, mapping := range mappings {
 		for key, value := range mapping {
 			values[key] = fmt.Sprint(value)
 		}

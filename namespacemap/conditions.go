@@ -79,6 +79,10 @@ func readyOf(f clusterFacts) v1beta1.ClusterCondition {
 
 // troubled describes a failure at home.
 func troubled(err error) v1beta1.ClusterCondition {
+	var full *fullError
+	if errors.As(err, &full) {
+		return notReady(v1beta1.ReasonMapFull, err.Error())
+	}
 	if apierrors.IsForbidden(err) {
 		return notReady(v1beta1.ReasonPermissionDenied, err.Error())
 	}

@@ -11,9 +11,6 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// maxMessage bounds what a provider's words may take of the map, which holds them for thousands of namespaces.
-const maxMessage = 512
-
 // reasonTwinLost is how a map remembers, also for an agent that starts later, that pods of ours may still run in what
 // is not ours any more. Users see ReasonCreationLoopBackOff.
 const reasonTwinLost = "TwinLost"

@@ -18,6 +18,7 @@ import (
 
 // mappings writes, for every cluster, whether the namespace shall have a twin there.
 func (o *Offloadings) mappings(ctx context.Context, p *pass) error {
+	defer func() { o.room.written(p.admitted) }()
 	var errs []error
 	for id, m := range p.maps {
 		want := p.want(id)
@@ -48,7 +49,7 @@ func (o *Offloadings) grant(ctx context.Context, p *pass) error {
 	}
 	var errs []error
 	for id := range p.selected {
-		if p.want(id) == "" {
+		if p.want(id) == "" || p.trouble[id] != nil {
 			continue
 		}
 		desired := homeBinding(p.home, id)

@@ -34,8 +34,12 @@ type Offloadings struct {
 	// Tenants are asked before a twin goes whose namespace evicts pods when the policy changes; nil keeps none.
 	Tenants Tenants
 
+	// MaxNamespaces is how many namespaces a NamespaceMap takes: [MaxNamespaces] unless set.
+	MaxNamespaces int
+
 	views   mapView
 	commits groupCommit
+	room    room
 }
 
 // step is one part of a reconcile, tested alone.
@@ -62,7 +66,7 @@ func (o *Offloadings) Reconcile(ctx context.Context, request reconcile.Request) 
 	}
 	before.ObjectMeta = p.off.ObjectMeta
 	var errs []error
-	for _, do := range []step{o.keep, o.label, o.grant, o.mappings, o.revoke, o.conditions} {
+	for _, do := range []step{o.keep, o.label, o.admit, o.grant, o.mappings, o.revoke, o.conditions} {
 		errs = append(errs, do(ctx, p))
 	}
 	return p.patient(settle(errors.Join(append(errs, o.patchStatus(ctx, before, p))...)))

@@ -38,6 +38,9 @@ type pass struct {
 	twin    string
 	refused error
 
+	// admitted are the clusters whose maps keep room for the namespace until it is written.
+	admitted []string
+
 	// trouble is what kept this controller from doing its part, per cluster and, under no cluster, for all of them.
 	trouble map[string]error
 }
@@ -93,6 +96,7 @@ func (p *pass) blame(clusterID string, err error) error {
 
 // look reads everything that a pass depends on.
 func (o *Offloadings) look(ctx context.Context, home string) (*pass, error) {
+	o.room.forget(home)
 	p := &pass{home: home, selected: sets.New[string]()}
 	off := &v1beta1.NamespaceOffloading{}
 	switch err := o.Home.Get(ctx, client.ObjectKey{Namespace: home, Name: v1beta1.OffloadingName}, off); {

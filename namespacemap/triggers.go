@@ -23,8 +23,9 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// workers is how many namespaces are reconciled at once; each only once at a time.
-const workers = 8
+// workers is how many namespaces are reconciled at once; each only once at a time. They spend their time waiting for
+// the API server, and keys of maps that wait together are written together.
+const workers = 64
 
 type requestQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
@@ -71,6 +72,12 @@ func (o *Offloadings) mapEvents() handler.EventHandler {
 		was, _ := before.(*v1beta1.NamespaceMap)
 		is, _ := after.(*v1beta1.NamespaceMap)
 		for _, home := range changedKeys(was, is) {
+			q.Add(offloadingOf(home))
+		}
+		if is == nil {
+			return
+		}
+		for _, home := range o.room.wake(o.views.current(is), o.limit()) {
 			q.Add(offloadingOf(home))
 		}
 	}

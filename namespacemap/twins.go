@@ -83,6 +83,8 @@ type visit struct {
 	// want is the name that the map asks for, entry what it says is there.
 	want  string
 	entry *v1beta1.TwinStatus
+	// words is how long a message may be.
+	words int
 	// homeUID is the incarnation of the home namespace.
 	homeUID string
 }
@@ -103,7 +105,8 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 		return reconcile.Result{}, fmt.Errorf("get namespace map %s: %w", t.ClusterID, err)
 	}
 	m = t.views.current(m)
-	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home)}
+	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home),
+		words: messageLimit(len(m.Spec.DesiredMapping))}
 	switch {
 	case v.entry != nil && v.entry.RemoteNamespace != "" && v.entry.RemoteNamespace != v.want:
 		return t.remove(ctx, v, v.entry.RemoteNamespace)
@@ -206,6 +209,7 @@ func (t *Twins) fail(ctx context.Context, v *visit, err error) (reconcile.Result
 
 // record answers in the map's status, if that is anything new.
 func (t *Twins) record(ctx context.Context, v *visit, status v1beta1.TwinStatus) error {
+	status.Message = bounded(status.Message, v.words)
 	if v.entry != nil && *v.entry == status {
 		return nil
 	}

@@ -21,8 +21,9 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// twinWorkers is how many twins are worked on at once: nearly all of that is waiting for the provider.
-const twinWorkers = 16
+// twinWorkers is how many twins are worked on at once: nearly all of that is waiting for the provider, and
+// answers that wait together are written together.
+const twinWorkers = 64
 
 // byHome is the index of the provider's namespaces by the home namespace that they are marked with.
 const byHome = "home"

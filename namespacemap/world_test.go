@@ -27,7 +27,7 @@ const origin = "a"
 // morning is when everything happens.
 var morning = time.Date(2026, 1, 2, 8, 0, 0, 0, time.UTC)
 
-func testScheme(t *testing.T) *runtime.Scheme {
+func testScheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, rbacv1.AddToScheme, v1beta1.AddToScheme} {
