@@ -32,6 +32,8 @@ type clusterFacts struct {
 	// Desired is what the map still asks for, Entry what the agent answered.
 	Desired string
 	Entry   *v1beta1.TwinStatus
+	// Twice says that the cluster is another one under a second id, and which.
+	Twice string
 	// Kept is how many pods are to leave before a twin that is no longer selected goes.
 	Kept int
 }
@@ -59,6 +61,8 @@ func readyOf(f clusterFacts) v1beta1.ClusterCondition {
 	switch {
 	case f.Refused != nil:
 		return notReady(reasonOfRefusal(f.Refused), f.Refused.Error())
+	case f.Twice != "":
+		return notReady(v1beta1.ReasonDuplicateCluster, f.Twice)
 	case f.Trouble != nil:
 		return troubled(f.Trouble)
 	case f.Unmapped:
@@ -207,14 +211,15 @@ func sentence(phase v1beta1.OffloadingPhase, clusters map[string][]v1beta1.Clust
 }
 
 // whyNone says why no cluster is selected.
-func whyNone(selectorError error, candidates []Candidate) string {
+func whyNone(selectorError error, selector *v1beta1.ClusterSelector, candidates []Candidate) string {
 	switch {
 	case selectorError != nil:
 		return "the cluster selector is not valid: " + selectorError.Error()
 	case len(candidates) == 0:
 		return "there is no virtual node yet: peer with a cluster by liqoctl peer"
 	default:
-		return "the cluster selector matches none of the virtual nodes: " + listed(nodeNames(candidates), ", ")
+		return fmt.Sprintf("the cluster selector (%s) matches none of the virtual nodes; nearest: %s", spelled(selector),
+			nearest(selector, candidates))
 	}
 }
 

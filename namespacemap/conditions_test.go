@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/namespacemap/naming"
 )
 
@@ -66,6 +67,11 @@ func TestConditionsOf(t *testing.T) {
 			facts: clusterFacts{Selected: true, Want: "shop-a",
 				Entry: entry(v1beta1.MappingTerminating, "", "namespace shop-a is being deleted")},
 			wantRequired: "True", wantStatus: "False", wantReason: "Terminating", wantMessage: "being deleted",
+		},
+		"the same cluster under another id": {
+			facts:        clusterFacts{Selected: true, Want: "shop-a", Twice: "cluster c is cluster b under another id"},
+			wantRequired: "True", wantStatus: "False", wantReason: "DuplicateCluster",
+			wantMessage: "cluster c is cluster b under another id",
 		},
 		"a name too long": {
 			facts:        clusterFacts{Selected: true, Refused: &naming.TooLongError{Name: strings.Repeat("x", 70)}},
@@ -235,6 +241,7 @@ func TestSentence(t *testing.T) {
 func TestWhyNone(t *testing.T) {
 	tests := map[string]struct {
 		selectorError error
+		selector      *v1beta1.ClusterSelector
 		candidates    []Candidate
 		want          string
 	}{
@@ -242,12 +249,14 @@ func TestWhyNone(t *testing.T) {
 			candidates: []Candidate{{NodeName: "b"}},
 			want:       "the cluster selector is not valid: bad operator"},
 		"nobody to select": {want: "there is no virtual node yet: peer with a cluster by liqoctl peer"},
-		"nobody matches": {candidates: []Candidate{{NodeName: "c"}, {NodeName: "b"}},
-			want: "the cluster selector matches none of the virtual nodes: b, c"},
+		"nobody matches": {selector: build.Selector("region", "east", "west"), candidates: []Candidate{
+			{NodeName: "c", Labels: map[string]string{"region": "north"}}, {NodeName: "b"}},
+			want: "the cluster selector (region in (east,west)) matches none of the virtual nodes; " +
+				"nearest: b (no label region), c (region=north)"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, whyNone(tc.selectorError, tc.candidates)); diff != "" {
+			if diff := cmp.Diff(tc.want, whyNone(tc.selectorError, tc.selector, tc.candidates)); diff != "" {
 				t.Errorf("(-want,+got):\n%s", diff)
 			}
 		})

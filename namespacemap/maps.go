@@ -142,12 +142,18 @@ func (r *Maps) letGo(ctx context.Context, p *peering, errs []error) (reconcile.R
 		if !controllerutil.ContainsFinalizer(node, v1beta1.FinalizerVirtualNode) {
 			continue
 		}
-		wait, err := r.waitsFor(ctx, node, p)
+		status := v1beta1.StatusDraining
+		wait, err := r.volumesOf(ctx, node)
+		if err == nil && wait == "" {
+			status = v1beta1.StatusDeleting
+			wait, err = r.waitsFor(ctx, node, p)
+		}
 		switch {
 		case err != nil:
+			err = errors.Join(err, r.tell(ctx, node, status, "tried again: "+err.Error()))
 		case wait != "":
 			waiting = true
-			err = r.tell(ctx, node, wait)
+			err = r.tell(ctx, node, status, wait)
 		default:
 			err = r.dismiss(ctx, node, p)
 		}
@@ -181,10 +187,12 @@ func (r *Maps) waitsFor(ctx context.Context, node *v1beta1.VirtualNode, p *peeri
 }
 
 // tell writes what a VirtualNode waits for into its condition.
-func (r *Maps) tell(ctx context.Context, node *v1beta1.VirtualNode, wait string) error {
+func (r *Maps) tell(ctx context.Context, node *v1beta1.VirtualNode, status v1beta1.VirtualNodeConditionStatus,
+	wait string,
+) error {
 	before := node.DeepCopy()
 	want := v1beta1.VirtualNodeCondition{
-		Type: v1beta1.VirtualKubeletCondition, Status: v1beta1.StatusDeleting, Message: wait,
+		Type: v1beta1.VirtualKubeletCondition, Status: status, Message: wait,
 		LastTransitionTime: metav1.NewTime(r.Clock.Now()).Rfc3339Copy(),
 	}
 	at := slices.IndexFunc(node.Status.Conditions,

@@ -34,6 +34,9 @@ type pass struct {
 	// could not be counted.
 	kept map[string]int
 
+	// twice says, per cluster id, of which other id's cluster it is the second.
+	twice map[string]string
+
 	// twin is what the namespace's twins are called, refused why they cannot be.
 	twin    string
 	refused error
@@ -56,7 +59,7 @@ func (p *pass) namespaceLeaving() bool {
 
 // want returns the twin's name on a cluster, or nothing if it shall have none.
 func (p *pass) want(clusterID string) string {
-	if p.leaving() || p.refused != nil || !p.selected.Has(clusterID) && p.kept[clusterID] == 0 {
+	if p.leaving() || p.refused != nil || p.twice[clusterID] != "" || !p.selected.Has(clusterID) && p.kept[clusterID] == 0 {
 		return ""
 	}
 	return p.twin
@@ -119,30 +122,35 @@ func (o *Offloadings) look(ctx context.Context, home string) (*pass, error) {
 	if p.leaving() {
 		return p, nil
 	}
-	if p.candidates, err = o.candidates(ctx); err != nil {
+	if err := o.choose(ctx, p); err != nil {
 		return nil, err
 	}
-	p.selected, p.selectorErr = Select(off.Spec.ClusterSelector, p.candidates)
+	if p.twice, err = o.duplicates(ctx, p.candidates); err != nil {
+		return nil, err
+	}
 	p.twin, p.refused = naming.Twin(home, off.Spec, o.ClusterID)
 	return p, nil
 }
 
-// candidates returns the virtual nodes that a selector may pick.
-func (o *Offloadings) candidates(ctx context.Context) ([]Candidate, error) {
+// choose finds the virtual nodes that a selector may pick, and those that it picks.
+func (o *Offloadings) choose(ctx context.Context, p *pass) error {
 	var virtual v1beta1.VirtualNodeList
 	if err := o.Home.List(ctx, &virtual, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list virtual nodes: %w", err)
+		return fmt.Errorf("list virtual nodes: %w", err)
 	}
 	nodes := nodeMetaList()
 	isVirtual := client.MatchingLabels{v1beta1.LabelNodeType: v1beta1.NodeTypeVirtual}
 	if err := o.Home.List(ctx, nodes, isVirtual, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list nodes: %w", err)
+		return fmt.Errorf("list nodes: %w", err)
 	}
 	labels := make(map[string]map[string]string, len(nodes.Items))
 	for i := range nodes.Items {
 		labels[nodes.Items[i].Name] = nodes.Items[i].Labels
 	}
-	return Candidates(virtual.Items, labels), nil
+	p.candidates = Candidates(virtual.Items, labels)
+	p.selected, p.selectorErr = Select(p.off.Spec.ClusterSelector, p.candidates)
+	p.retain(virtual.Items, labels)
+	return nil
 }
 
 // namespaceMeta returns the metadata of a namespace, to get or to patch.

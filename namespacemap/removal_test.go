@@ -87,6 +87,8 @@ func TestRemovalLeavesForeignNamespacesAlone(t *testing.T) {
 		"nobody's":                  build.Namespace("shop-a"),
 		"another consumer's":        twinOf("uid-1").Label(v1beta1.LabelRemoteClusterID, "z"),
 		"of another home namespace": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinHomeName, "bank"),
+		"made for another id of the provider": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinMap,
+			"liqo-tenant-c/c"),
 	}
 	for name, foreign := range tests {
 		t.Run(name, func(t *testing.T) {

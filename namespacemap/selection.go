@@ -3,7 +3,6 @@ package namespacemap
 import (
 	"fmt"
 	"maps"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -71,14 +70,4 @@ func Select(selector *v1beta1.ClusterSelector, candidates []Candidate) (sets.Set
 		}
 	}
 	return selected, nil
-}
-
-// nodeNames returns the candidates' names, sorted.
-func nodeNames(candidates []Candidate) []string {
-	names := make([]string, 0, len(candidates))
-	for _, c := range candidates {
-		names = append(names, c.NodeName)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -50,6 +50,7 @@ func (o *Offloadings) facts(p *pass, id string) clusterFacts {
 	facts := clusterFacts{
 		Selected: !p.leaving() && p.selected.Has(id), Want: p.twin, Refused: p.refused, Trouble: p.trouble[id],
 		Unmapped: p.maps[id] == nil, Entry: entryOf(p.maps[id], p.home), Kept: p.kept[id],
+		Twice: p.twice[id],
 	}
 	if m := p.maps[id]; m != nil {
 		facts.Desired = m.Spec.DesiredMapping[p.home]
@@ -61,7 +62,7 @@ func (o *Offloadings) facts(p *pass, id string) clusterFacts {
 func (o *Offloadings) message(p *pass) string {
 	text := sentence(p.off.Status.OffloadingPhase, p.off.Status.RemoteNamespacesConditions)
 	if p.off.Status.OffloadingPhase == v1beta1.PhaseNoClusterSelected {
-		text = whyNone(p.selectorErr, p.candidates)
+		text = whyNone(p.selectorErr, p.off.Spec.ClusterSelector, p.candidates)
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.trouble)) {
 		if _, told := p.off.Status.RemoteNamespacesConditions[id]; !told {

@@ -120,8 +120,11 @@ func besides(_ context.Context, object client.Object) []reconcile.Request {
 // candidateChanged passes the changes of a VirtualNode that can change what a selector picks.
 func candidateChanged() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, known := e.ObjectOld.(*v1beta1.VirtualNode)
+		after, ok := e.ObjectNew.(*v1beta1.VirtualNode)
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
-			e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
+			e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero() ||
+			known && ok && holding(before) != holding(after)
 	}}
 }
 

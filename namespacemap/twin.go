@@ -58,10 +58,12 @@ func (t *Twins) desired(v *visit) *corev1.Namespace {
 	}}
 }
 
-// ours says whether a namespace on the provider is the twin of a home namespace.
+// ours says whether a namespace on the provider is the twin of a home namespace, made for our map: a provider that home
+// knows under two ids has two agents, and the twin of one is nothing that the other may take for left over.
 func (t *Twins) ours(namespace *corev1.Namespace, home string) bool {
 	return namespace.Labels[v1beta1.LabelRemoteClusterID] == t.Origin &&
 		namespace.Annotations[v1beta1.AnnotationTwinOrigin] == t.Origin &&
+		namespace.Annotations[v1beta1.AnnotationTwinMap] == v1beta1.TenantNamespace(t.ClusterID)+"/"+t.ClusterID &&
 		namespace.Annotations[v1beta1.AnnotationTwinHomeName] == home
 }
 

@@ -70,7 +70,7 @@ func wantShop(more ...client.Object) []client.Object {
 func twinOf(uid string) *build.NamespaceBuilder {
 	return build.Namespace("shop-a").UID("twin-of-"+uid).Label(v1beta1.LabelRemoteClusterID, origin).
 		Annotation(v1beta1.AnnotationTwinOrigin, origin).Annotation(v1beta1.AnnotationTwinHomeName, "shop").
-		Annotation(v1beta1.AnnotationTwinHomeUID, uid)
+		Annotation(v1beta1.AnnotationTwinHomeUID, uid).Annotation(v1beta1.AnnotationTwinMap, "liqo-tenant-b/b")
 }
 
 func TestATwinIsMadeWithAllItsMarksInTheFirstWrite(t *testing.T) {
@@ -161,6 +161,8 @@ func TestForeignNamespacesAreNeverTouched(t *testing.T) {
 		"labelled ours, not marked":  build.Namespace("shop-a").Label(v1beta1.LabelRemoteClusterID, origin),
 		"marked ours, not labelled":  twinOf("uid-1").Label(v1beta1.LabelRemoteClusterID, ""),
 		"of another home namespace":  twinOf("uid-1").Annotation(v1beta1.AnnotationTwinHomeName, "bank"),
+		"made for another id of the provider": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinMap,
+			"liqo-tenant-c/c"),
 		"of another origin by marks": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinOrigin, "z"),
 	}
 	for name, foreign := range tests {

@@ -128,6 +128,8 @@ const (
 	ReasonNameTooLong         = "NameTooLong"
 	ReasonPermissionDenied    = "PermissionDenied"
 	ReasonClusterUnreachable  = "ClusterUnreachable"
+	// ReasonDuplicateCluster: the cluster is one that has another id as well, under which it has the twin (own).
+	ReasonDuplicateCluster = "DuplicateCluster"
 	// ReasonMapFull: the NamespaceMap of the cluster holds as many namespaces as it can (own).
 	ReasonMapFull = "NamespaceMapFull"
 )
