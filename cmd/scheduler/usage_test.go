@@ -1,8 +1,12 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/twinspace/twinspace/schedplugin"
 )
 
 // nobody is a kubeconfig of an API server that does not answer.
@@ -106,5 +110,28 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("it panicked:\n%s", out)
 			}
 		})
+	}
+}
+
+// TestWriteConfig: the configuration can be written back, with the defaults of our arguments.
+func TestWriteConfig(t *testing.T) {
+	content, _, _ := strings.Cut(shipped(t, "side-by-side.yaml"), "    # The defaults, written down")
+	kubeconfig := write(t, "nobody.kubeconfig", nobody)
+	content = strings.Replace(content, "clientConnection:\n", "clientConnection:\n  kubeconfig: "+kubeconfig+"\n", 1)
+	out := filepath.Join(t.TempDir(), "out.yaml")
+	if code, said := run(t, "--config", write(t, "config.yaml", content), "--write-config-to", out); code != 0 {
+		t.Fatalf("exit %d:\n%s", code, said)
+	}
+	written, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"kind: NamespaceOffloadingArgs", "policy: PreferHome"} {
+		if !strings.Contains(string(written), want) {
+			t.Errorf("no %q in:\n%s", want, written)
+		}
+	}
+	if again := argsOf(decoded(t, string(written)).Profiles[0], schedplugin.Name); again == nil {
+		t.Error("what was written cannot be read")
 	}
 }
