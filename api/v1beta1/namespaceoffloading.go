@@ -59,7 +59,8 @@ type SpreadPolicy string
 const (
 	// SpreadPreferHome fills ordinary nodes before virtual ones.
 	SpreadPreferHome SpreadPolicy = "PreferHome"
-	// SpreadEven keeps the numbers of the namespace's pods at home and on each provider equal.
+	// SpreadEven keeps the numbers of the namespace's pods at home and on each provider equal. All ordinary nodes
+	// together are one place, all virtual nodes of one provider another.
 	SpreadEven SpreadPolicy = "Even"
 	// SpreadWeighted prefers nodes whose weight label has a lower value.
 	SpreadWeighted SpreadPolicy = "Weighted"
@@ -68,7 +69,8 @@ const (
 )
 
 // Spread says how the scheduler distributes the namespace's pods over home and providers. It is a preference among the
-// nodes that may take a pod, never a reason to leave it pending (own).
+// nodes that may take a pod and have room for it, never a reason to leave it pending, and it moves no pod that runs. What
+// a pod says by its own preferred node affinity goes first (own).
 //
 // +kubebuilder:validation:XValidation:rule="self.policy != 'Weighted' || has(self.weightLabel)",fieldPath=.weightLabel,reason=FieldValueRequired,message="must be set when policy is Weighted"
 // +kubebuilder:validation:XValidation:rule="self.policy == 'Weighted' || !has(self.weightLabel)",fieldPath=.weightLabel,reason=FieldValueForbidden,message="may only be set when policy is Weighted"
@@ -78,10 +80,10 @@ type Spread struct {
 	Policy SpreadPolicy `json:"policy"`
 
 	// WeightLabel is the node label that policy Weighted reads, such as one for cost or latency. Its values are
-	// integers of at least 0; lower is preferred. Ordinary nodes without it count as 0, virtual nodes without it come
-	// last.
+	// integers of at least 0; lower is preferred, other values are ignored and reported by an event. Ordinary nodes
+	// without it count as 0, virtual nodes without it come last.
 	//
-	// +kubebuilder:validation:MaxLength=316
+	// +kubebuilder:validation:MaxLength=317
 	// +kubebuilder:validation:XValidation:rule="!format.qualifiedName().validate(self).hasValue()",message="must be a qualified label name, such as example.com/cost"
 	// +optional
 	WeightLabel string `json:"weightLabel,omitempty"`

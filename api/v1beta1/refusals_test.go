@@ -108,8 +108,6 @@ func malformed() map[string]input {
 		"B20 too many terms": {code: 422,
 			body: spec(`{"clusterSelector":{"nodeSelectorTerms":[{}` + strings.Repeat(",{}", 32) + `]}}`),
 			want: []string{"nodeSelectorTerms: Too many: 33: must have at most 32 items"}},
-		"a weight without a label": {body: spec(`{"spread":{"policy":"Weighted"}}`), code: 422,
-			want: []string{"spec.spread.weightLabel: Required value: must be set when policy is Weighted"}},
 		"all operators as they should be": {query: "dryRun=All", code: 201, body: requirement(
 			`{"key":"a","operator":"In","values":["b"]},{"key":"c/d","operator":"NotIn","values":["e","f"]},` +
 				`{"key":"g","operator":"Exists"},{"key":"h","operator":"DoesNotExist","values":[]},` +
@@ -182,6 +180,9 @@ func TestWhatAnAPIServerAnswersToBadInput(t *testing.T) {
 		}
 	}
 	for name, in := range malformed() {
+		t.Run(name, func(t *testing.T) { in.try(t, home) })
+	}
+	for name, in := range spreads() {
 		t.Run(name, func(t *testing.T) { in.try(t, home) })
 	}
 	for name, in := range unwelcome(&taken.ObjectMeta) {
