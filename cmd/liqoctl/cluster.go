@@ -31,6 +31,9 @@ type cluster struct {
 	Version func() (string, error)
 	// Endpoint is how others reach it, without the user's secrets.
 	Endpoint remote.Credential
+	// Unlendable says why no agent could reach the cluster in the way that the kubeconfig does, nil if one could. What
+	// liqoctl alone uses (plugins, files with tokens and keys) stays on the user's machine and does not matter.
+	Unlendable error
 	// As returns a client that shows a token instead of the user's credential.
 	As func(token string) (client.Client, error)
 }
@@ -90,6 +93,7 @@ func newCluster(config *rest.Config) (*cluster, error) {
 		Endpoint: remote.Credential{
 			Server: config.Host, ServerName: config.ServerName, CA: config.CAData,
 		},
+		Unlendable: checkLendable(config),
 		As: func(token string) (client.Client, error) {
 			as := rest.AnonymousClientConfig(config)
 			as.BearerToken, as.UserAgent, as.Timeout = token, config.UserAgent, config.Timeout

@@ -81,6 +81,19 @@ func checkConfig(config *rest.Config) error {
 	return nil
 }
 
+// checkLendable refuses ways to a provider that must not be handed on to an agent, which shows a token there.
+func checkLendable(config *rest.Config) error {
+	switch {
+	case config.Insecure:
+		return errors.New("insecure-skip-tls-verify is not allowed for a provider, whose agent must know whom it shows " +
+			"its token to: put certificate-authority-data in the kubeconfig instead")
+	case config.Proxy != nil:
+		return errors.New("proxy-url is not allowed for a provider, since it would send the agent's token through a " +
+			"third party: use an address that this cluster reaches by itself")
+	}
+	return nil
+}
+
 // handler hands the warnings of an API server to a function.
 type handler func(string)
 

@@ -40,7 +40,9 @@ func (a *app) peer() *cobra.Command {
 		Short: "Borrow capacity from another cluster",
 		Long: `Borrow capacity from another cluster, the provider. Its admin's kubeconfig is traded for an identity
 that may do little more than make namespaces of its own there, fenced in by admission policies. Nothing
-runs on the provider. The kubeconfig is not kept: the agent gets a short-lived token, which it renews.
+runs on the provider. The kubeconfig is not kept: the agent gets a short-lived token, which it renews. Of the
+kubeconfig it gets the server's address and certificate authority; files and plugins that it names are used here
+only, and insecure-skip-tls-verify and proxy-url are refused.
 
 Repeating the command brings an existing peering up to date, and gives it a new token.`,
 		Args: atMost(0),
@@ -89,6 +91,9 @@ func (a *app) runPeer(ctx context.Context, f *peerFlags) error {
 	home, away, err := a.both(f.remoteFlags)
 	if err != nil {
 		return err
+	}
+	if away.Unlendable != nil {
+		return fmt.Errorf("provider: %w", away.Unlendable)
 	}
 	p := &peering.Peering{
 		Home: home, Away: away, HomeID: f.homeID, AwayID: f.clusterID,

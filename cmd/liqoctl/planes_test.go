@@ -126,6 +126,7 @@ func TestLife(t *testing.T) {
 	}
 	t.Run("the log of requests holds no secret", func(t *testing.T) { verbose(t, home) })
 	t.Run("explain with the rights of a viewer", func(t *testing.T) { explainAsViewer(t, home) })
+	t.Run("what is printed is what is applied", func(t *testing.T) { printedIsApplied(t, home) })
 	t.Run("kubeconfigs", func(t *testing.T) { kubeconfigs(t, home) })
 }
 
