@@ -1,134 +1,114 @@
 package suite
 
 import (
-	"fmt"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
+	eventsv1 "k8s.io/api/events/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 )
 
-// bound says what kind of node a pod is bound to: "home", "away" or, for now, "pending".
-func (w *world) bound(name string) (string, error) {
-	var pod corev1.Pod
-	if err := w.get(w.home, w.ns, name, &pod); err != nil || pod.Spec.NodeName == "" {
-		return "pending", err
+// What a pod is told, in the words of docs/strategies.md.
+const (
+	notOffloaded = "namespace is not offloaded"
+	localStays   = "strategy Local keeps the pods of this namespace at home"
+	remoteGoes   = "strategy Remote sends the pods of this namespace to virtual nodes"
+	classGoes    = `RuntimeClass "liqo" asks for a virtual node`
+	notSelected  = "cluster is not selected for this namespace"
+)
+
+// The columns of the twelve cells: what the pod's own affinity asks for, and its RuntimeClass.
+type column struct{ affinity, class string }
+
+func (c column) pod(namespace string) *corev1.Pod {
+	op := map[string]corev1.NodeSelectorOperator{
+		"virtual": corev1.NodeSelectorOpIn, "ordinary": corev1.NodeSelectorOpNotIn,
+	}[c.affinity]
+	pod := build.Pod("to-" + c.affinity).Namespace(namespace).Spec(virtual(op))
+	if c.class != "" {
+		pod = build.Pod("to-" + c.affinity + "-" + c.class).Namespace(namespace).Spec(virtual(op)).RuntimeClass(c.class)
 	}
-	var node corev1.Node
-	if err := w.get(w.home, "", pod.Spec.NodeName, &node); err != nil {
-		return "", err
-	}
-	if node.Labels[v1beta1.LabelNodeType] == v1beta1.NodeTypeVirtual {
-		return "away", nil
-	}
-	return "home", nil
+	return pod.Obj()
 }
 
-func toVirtualNodes(op corev1.NodeSelectorOperator) *corev1.Affinity {
-	term := corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{{
-		Key: v1beta1.LabelNodeType, Operator: op, Values: []string{v1beta1.NodeTypeVirtual},
-	}}}
-	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
-		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
-			NodeSelectorTerms: []corev1.NodeSelectorTerm{term},
-		},
-	}}
-}
-
-// P1: the twelve cells, on the real scheduler. The plugin's own tests hold the whole truth table.
+// P1: the twelve cells.
 func TestThePodsOwnAffinityAppliesOnTopOfTheStrategy(t *testing.T) {
-	affinities := map[string]*corev1.Affinity{
-		"away": toVirtualNodes(corev1.NodeSelectorOpIn), "home": toVirtualNodes(corev1.NodeSelectorOpNotIn),
-	}
-	for strategy, want := range map[v1beta1.PodOffloadingStrategy]map[string]string{
-		v1beta1.Local:          {"away": "pending", "home": "home", "away-liqo": "away", "home-liqo": "pending"},
-		v1beta1.Remote:         {"away": "away", "home": "pending", "away-liqo": "away", "home-liqo": "pending"},
-		v1beta1.LocalAndRemote: {"away": "away", "home": "home", "away-liqo": "away", "home-liqo": "pending"},
+	var w *world
+	cells := map[string]cell{}
+	for strategy, columns := range map[v1beta1.PodOffloadingStrategy]map[column]cell{
+		v1beta1.Local: {
+			{"virtual", ""}:      {says: []string{localStays, unwanted}},
+			{"ordinary", ""}:     {on: anOrdinaryNode},
+			{"virtual", "liqo"}:  {on: aVirtualNode},
+			{"ordinary", "liqo"}: {says: []string{classGoes, unwanted}},
+		},
+		v1beta1.Remote: {
+			{"virtual", ""}:      {on: aVirtualNode},
+			{"ordinary", ""}:     {says: []string{remoteGoes, unwanted}},
+			{"virtual", "liqo"}:  {on: aVirtualNode},
+			{"ordinary", "liqo"}: {says: []string{classGoes, unwanted}},
+		},
+		v1beta1.LocalAndRemote: {
+			{"virtual", ""}:      {on: aVirtualNode},
+			{"ordinary", ""}:     {on: anOrdinaryNode},
+			{"virtual", "liqo"}:  {on: aVirtualNode},
+			{"ordinary", "liqo"}: {says: []string{classGoes, unwanted}},
+		},
 	} {
-		t.Run(string(strategy), func(t *testing.T) {
-			w := newWorld(t, "affinity-"+map[v1beta1.PodOffloadingStrategy]string{
-				v1beta1.Local: "local", v1beta1.Remote: "remote", v1beta1.LocalAndRemote: "both",
-			}[strategy])
-			w.create(build.Offloading(w.ns).Strategy(strategy).Obj())
-			w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
-			for to, affinity := range affinities {
-				with := func(s *corev1.PodSpec) { s.Affinity = affinity }
-				w.create(
-					build.Pod(to).Namespace(w.ns).Spec(with).Obj(),
-					build.Pod(to+"-liqo").Namespace(w.ns).RuntimeClass(v1beta1.RuntimeClass).Spec(with).Obj(),
-				)
-			}
-			for pod, where := range want {
-				if where != "pending" {
-					w.Eventually(func() (string, error) { return w.bound(pod) }).Should(Equal(where), pod)
-				}
-			}
-			for pod, where := range want {
-				w.Consistently(func() (string, error) { return w.bound(pod) }, "1s").Should(Equal(where), pod)
-			}
-		})
+		w = newWorld(t, "cells-"+strings.ToLower(string(strategy)))
+		w.create(build.Offloading(w.ns).Strategy(strategy).Obj())
+		for column, c := range columns {
+			c.pod = column.pod(w.ns)
+			cells[string(strategy)+", affinity to "+column.affinity+" nodes, class "+column.class] = c
+		}
+	}
+	w.createCells(cells)
+	w.settle(t, cells)
+	for name, c := range cells {
+		if c.on == "" {
+			w.Expect(w.scheduling(c.pod)).To(ContainElement(ContainSubstring(c.says[0])), "event of %s", name)
+		}
 	}
 }
 
-// The rows "not offloaded": neither a toleration nor the class takes a pod away.
-func TestAPodOfANamespaceThatIsNotOffloadedNeverLeavesHome(t *testing.T) {
-	w := newWorld(t, "ordinary")
-	everything := corev1.Toleration{Operator: corev1.TolerationOpExists}
-	w.create(
-		build.Pod("plain").Namespace(w.ns).Obj(),
-		build.Pod("tolerant").Namespace(w.ns).Tolerate(everything).Obj(),
-		build.Pod("insistent").Namespace(w.ns).Tolerate(everything).
-			Spec(func(s *corev1.PodSpec) { s.Affinity = toVirtualNodes(corev1.NodeSelectorOpIn) }).Obj(),
-		build.Pod("class").Namespace(w.ns).RuntimeClass(v1beta1.RuntimeClass).Obj(),
-	)
-	for pod, want := range map[string]string{
-		"plain": "home", "tolerant": "home", "insistent": "pending", "class": "pending",
-	} {
-		w.Eventually(func() (string, error) { return w.bound(pod) }).Should(Equal(want), pod)
+// scheduling returns what the events of a pod say about attempts to schedule it.
+func (w *world) scheduling(pod *corev1.Pod) ([]string, error) {
+	var events eventsv1.EventList
+	if err := w.home.List(w.ctx, &events, client.InNamespace(pod.Namespace)); err != nil {
+		return nil, err
 	}
-	w.Eventually(func(g Gomega) {
-		var pod corev1.Pod
-		g.Expect(w.get(w.home, w.ns, "class", &pod)).To(Succeed())
-		g.Expect(waitingFor(&pod)).To(ContainSubstring("namespace is not offloaded"))
-	}).Should(Succeed())
-	w.Consistently(func() (string, error) { return w.bound("insistent") }).Should(Equal("pending"))
+	var notes []string
+	for _, event := range events.Items {
+		if event.Reason == "FailedScheduling" && event.Regarding.UID == pod.UID {
+			notes = append(notes, event.Note)
+		}
+	}
+	return notes, nil
 }
 
-// P2: the offloading and the pods arrive as fast as one client can send them.
-func TestPodsCreatedTogetherWithTheOffloadingObeyIt(t *testing.T) {
-	for round := range 5 {
-		t.Run(fmt.Sprint(round), func(t *testing.T) {
-			w := newWorld(t, fmt.Sprintf("batch-%d", round))
-			w.create(
-				build.Offloading(w.ns).Strategy(v1beta1.Remote).Obj(),
-				build.Pod("one").Namespace(w.ns).Obj(),
-				build.Pod("two").Namespace(w.ns).Obj(),
-				build.Pod("three").Namespace(w.ns).Obj(),
-			)
-			for _, pod := range w.running(3) {
-				w.Expect(providers()).To(ContainElement(pod.Spec.NodeName), pod.Name)
-				w.Expect(pod.Spec.Tolerations).To(ContainElement(v1beta1.Toleration()))
-			}
-		})
+// P1: whatever else a pod asks of its node.
+func TestWhatAPodAsksOfItsNodeAppliesOnTopOfTheStrategy(t *testing.T) {
+	w := newWorld(t, "wishes")
+	w.remote()
+	pod := func(name string) *build.PodBuilder { return build.Pod(name).Namespace(w.ns) }
+	region := func(n string) *build.PodBuilder {
+		return pod("region-"+n).NodeSelector(corev1.LabelTopologyRegion, "region-"+n)
 	}
-}
-
-// P10: the providers' schedulers are ours too, and there our kinds do not exist.
-func TestTheSchedulerWorksWhereOurKindsAreMissing(t *testing.T) {
-	w := newWorld(t, "elsewhere")
-	pod := build.Pod("theirs").Spec(func(s *corev1.PodSpec) {
-		s.TerminationGracePeriodSeconds = ptr.To[int64](0)
-	}).Obj()
-	w.Expect(away("provider-1").Create(w.ctx, pod)).To(Succeed())
-	w.Eventually(func(g Gomega) {
-		var now corev1.Pod
-		g.Expect(w.get(away("provider-1"), metav1.NamespaceDefault, "theirs", &now)).To(Succeed())
-		g.Expect(now.Status.Phase).To(Equal(corev1.PodRunning))
-	}).Should(Succeed())
-	w.Expect(away("provider-1").Delete(w.ctx, pod)).To(Succeed())
+	cells := map[string]cell{
+		"a node selector":            {pod: region("2").Obj(), on: "provider-2"},
+		"a node selector of no node": {pod: region("9").Obj(), says: []string{remoteGoes, unwanted}},
+		"a label by affinity":        {pod: pod("label").Spec(pinned("provider-1")).Obj(), on: "provider-1"},
+		"a name by matchFields":      {pod: pod("field").Spec(named("In", "provider-2")).Obj(), on: "provider-2"},
+		"not a name, by matchFields": {pod: pod("no-field").Spec(named("NotIn", "provider-2")).Obj(), on: "provider-1"},
+		"a node at home, by matchFields": {
+			pod: pod("at-home").Spec(named("In", "consumer-node-1")).Obj(), says: []string{remoteGoes, "NodeAffinity"},
+		},
+	}
+	w.createCells(cells)
+	w.settle(t, cells)
 }

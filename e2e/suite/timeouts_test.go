@@ -9,6 +9,10 @@ const (
 	later = 90 * time.Second
 	// outage is for what must wait until a cut provider counts as unreachable, or is back.
 	outage = 2 * time.Minute
+	// soon is what is promised for an edit to reach pods that are pending.
+	soon = 2 * time.Second
+	// decided is until the scheduler has decided about pods and their nodes have begun with them.
+	decided = 45 * time.Second
 	// steady is for how long something that must not happen is watched for.
 	steady = 3 * time.Second
 	// poll is how often a condition is looked at.

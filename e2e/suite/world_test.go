@@ -102,16 +102,21 @@ type world struct {
 	ns   string
 }
 
-// newWorld makes a namespace at home, which goes after the scenario, and returns what acts on it. Nobody waits for it
-// to be gone: Kubernetes takes its time with that, and the scenarios that are about it wait themselves.
-func newWorld(t *testing.T, ns string) *world {
+// newWorld makes a namespace at home, labelled with the given pairs of key and value, which goes after the scenario, and
+// returns what acts on it. Nobody waits for it to be gone: Kubernetes takes its time with that, and the scenarios that
+// are about it wait themselves.
+func newWorld(t *testing.T, ns string, labels ...string) *world {
 	t.Helper()
 	w := &world{WithT: NewWithT(t), t: t, ctx: t.Context(), home: playground.Consumer().Client(), ns: ns}
 	w.SetDefaultEventuallyTimeout(later)
 	w.SetDefaultEventuallyPollingInterval(poll)
 	w.SetDefaultConsistentlyDuration(steady)
 	w.SetDefaultConsistentlyPollingInterval(poll)
-	w.create(build.Namespace(ns).Obj())
+	namespace := build.Namespace(ns)
+	for i := 0; i+1 < len(labels); i += 2 {
+		namespace.Label(labels[i], labels[i+1])
+	}
+	w.create(namespace.Obj())
 	t.Cleanup(func() {
 		// The test's own context is done by now.
 		if err := w.home.Delete(context.Background(), build.Namespace(ns).Obj()); client.IgnoreNotFound(err) != nil {
