@@ -21,6 +21,8 @@ const (
 	ReasonDisruptionBudget = "DisruptionBudget"
 	// ReasonNoPermittedNode: no other permitted node could take the pods that are left.
 	ReasonNoPermittedNode = "NoPermittedNode"
+	// ReasonNodeNamed: the pods that are left come back to their node when they are evicted, and stay.
+	ReasonNodeNamed = "NodeNamed"
 	// ReasonNoController: the pods that are left would not be replaced, and stay.
 	ReasonNoController = "NoController"
 	// ReasonAllPermitted: every pod is where the policy permits it.
@@ -45,6 +47,7 @@ var chapters = [...]struct {
 	{ReasonEvicting, []state{queued}, "waiting for their turn"},
 	{ReasonDisruptionBudget, []state{budget}, "held by a PodDisruptionBudget"},
 	{ReasonNoPermittedNode, []state{stuck}, "held because no other permitted node could take them"},
+	{ReasonNodeNamed, []state{returning}, "left alone because they came back to the node, which their template must name"},
 	{ReasonNoController, []state{single}, "never evicted because no controller would replace them"},
 }
 

@@ -39,6 +39,7 @@ func (r *Reconciler) evict(ctx context.Context, off *v1beta1.NamespaceOffloading
 		switch why, held := heldBack(err); {
 		case err == nil:
 			v.state = leaving
+			r.remember(off.Namespace).evicted(*v)
 			r.Metrics.countEvicted(v.verdict.Reason)
 			r.Events.Eventf(v.pod, off, corev1.EventTypeNormal, "PolicyEviction", "Evict", "%s", v.verdict.Message)
 		case apierrors.IsNotFound(err), apierrors.IsConflict(err):

@@ -54,13 +54,16 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Metrics may be nil.
 	Metrics *Metrics
+
+	// memory is by namespace, of those where something is left to do. One worker needs no lock.
+	memory map[string]*comebacks
 }
 
 // Reconcile looks at one namespace, evicts what it is time for, and says what is left.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
 	off := &v1beta1.NamespaceOffloading{}
 	if err := r.Home.Get(ctx, request.NamespacedName, off); err != nil {
-		r.Metrics.forget(request.Namespace)
+		r.forget(request.Namespace)
 		if apierrors.IsNotFound(err) {
 			return reconcile.Result{}, nil
 		}
@@ -68,10 +71,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	switch {
 	case off.Name != v1beta1.OffloadingName || !off.DeletionTimestamp.IsZero():
-		r.Metrics.forget(off.Namespace)
+		r.forget(off.Namespace)
 		return reconcile.Result{}, nil // the twins go, and with them what runs there
 	case !asked(off):
-		r.Metrics.forget(off.Namespace)
+		r.forget(off.Namespace)
 		return settle(reconcile.Result{}, r.withdraw(ctx, off))
 	}
 	seen := off.Status.Conditions
@@ -144,6 +147,7 @@ func (r *Reconciler) round(ctx context.Context, off *v1beta1.NamespaceOffloading
 		return live, found, err
 	}
 	found = violations(pods, of, byName(nodes))
+	r.remember(live.Namespace).mark(found, live.Generation, r.Clock.Now())
 	if err := decide(found, pods, r.Pace, r.room(ctx, nodes, of)); err != nil {
 		return live, found, err
 	}
@@ -168,6 +172,22 @@ func (r *Reconciler) glance(ctx context.Context, off *v1beta1.NamespaceOffloadin
 		}
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	}), nil
+}
+
+func (r *Reconciler) remember(namespace string) *comebacks {
+	if r.memory == nil {
+		r.memory = map[string]*comebacks{}
+	}
+	if r.memory[namespace] == nil {
+		r.memory[namespace] = &comebacks{}
+	}
+	return r.memory[namespace]
+}
+
+// forget drops what is known of a namespace that does not evict pods (any more).
+func (r *Reconciler) forget(namespace string) {
+	delete(r.memory, namespace)
+	r.Metrics.forget(namespace)
 }
 
 func byName(nodes []corev1.Node) func(string) *corev1.Node {

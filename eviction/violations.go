@@ -26,6 +26,8 @@ const (
 	failed
 	// stuck: no other permitted node could take it.
 	stuck
+	// returning: its like come back to the node however often they are evicted.
+	returning
 	// single: it has no controller, so nothing would replace it.
 	single
 )

@@ -90,7 +90,7 @@ func roomIn(of rules, nodes []corev1.Node, bound ...corev1.Pod) *room {
 // words are the states as tests name them.
 var words = map[state]string{
 	queued: "queued", next: "next", leaving: "leaving", budget: "budget", failed: "failed", stuck: "stuck",
-	single: "single",
+	single: "single", returning: "returning",
 }
 
 // states returns each pod's name and state, in the order of the violations.
@@ -111,3 +111,5 @@ func decided(t *testing.T, of rules, nodes []corev1.Node, pods []corev1.Pod) []v
 	}
 	return found
 }
+
+func webAwayOn(node string) []corev1.Pod { return []corev1.Pod{webPod("x", node)} }

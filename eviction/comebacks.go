@@ -1,0 +1,57 @@
+package eviction
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// maxComebacks is how often a controller's pods may come back to a node that they were evicted from. One can be bad
+// luck: a pod that was bound by the policy of a moment ago.
+const maxComebacks = 2
+
+// soon is how long after the last violation another one can be a comeback: controllers lose no time.
+const soon = time.Minute
+
+// place is a controller's pods on one node.
+type place struct {
+	owner types.UID
+	node  string
+}
+
+// comebacks notices pods that come back to the node that they were evicted from, because their template names it: no
+// scheduler is asked about those, and evicting them would never end. It is memory of one namespace, and of one policy;
+// a restart costs maxComebacks evictions more.
+type comebacks struct {
+	generation int64
+	last       time.Time
+	seen       map[types.UID]bool
+	left       map[place]bool
+	returned   map[place]int
+}
+
+// mark sets the state of the violations that came back too often.
+func (c *comebacks) mark(found []violation, generation int64, now time.Time) {
+	if c.generation != generation || c.seen == nil || now.Sub(c.last) > soon {
+		*c = comebacks{
+			generation: generation, seen: map[types.UID]bool{}, left: map[place]bool{}, returned: map[place]int{},
+		}
+	}
+	c.last = now
+	for i := range found {
+		v := &found[i]
+		at := placeOf(*v)
+		if !c.seen[v.pod.UID] && c.left[at] {
+			c.returned[at]++
+		}
+		c.seen[v.pod.UID] = true
+		if v.state == queued && c.returned[at] > maxComebacks {
+			v.state = returning
+		}
+	}
+}
+
+// evicted notes where pods were evicted from.
+func (c *comebacks) evicted(v violation) { c.left[placeOf(v)] = true }
+
+func placeOf(v violation) place { return place{owner: owner(v.pod), node: v.pod.Spec.NodeName} }
