@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -17,6 +18,7 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
@@ -87,6 +89,7 @@ func measureNamespaces(ctx context.Context, o options) (_ report, err error) {
 }
 
 func (n *namespaces) watch(ctx context.Context) error {
+	log.SetLogger(logr.Discard()) // what the cache would say is not what is measured
 	scheme, err := env.Scheme()
 	if err != nil {
 		return err
