@@ -231,27 +231,37 @@ func TestNodesThatWake(t *testing.T) {
 	if err != nil || len(events) != 1 {
 		t.Fatalf("EventsToRegister: %v, %v", events, err)
 	}
-	want := fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.UpdateNodeLabel}
+	want := fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint}
 	if diff := cmp.Diff(want, events[0].Event); diff != "" {
 		t.Errorf("event (-want +got):\n%s", diff)
 	}
 	pod := build.Pod("web").Namespace("shop").Obj()
+	golden := build.Pod("golden").Namespace("shop").NodeSelector("tier", "gold").Obj()
 	eu, us := virtual("provider-1", "eu"), virtual("provider-1", "us")
+	gold := eu.DeepCopy()
+	gold.Labels["tier"] = "gold"
+	untainted := eu.DeepCopy()
+	untainted.Spec.Taints = nil
 	for name, test := range map[string]struct {
+		pod           *corev1.Pod
 		before, after any
 		want          fwk.QueueingHint
 		wantErr       bool
 	}{
-		"a permitted node is new":            {nil, eu, fwk.Queue, false},
-		"a node becomes selected":            {us, eu, fwk.Queue, false},
-		"a node was permitted before":        {eu, eu.DeepCopy(), fwk.QueueSkip, false},
-		"a node is not selected any more":    {eu, us, fwk.QueueSkip, false},
-		"an ordinary node is new":            {nil, build.Node("worker-1"), fwk.QueueSkip, false},
-		"a node is new whose twin is coming": {nil, virtual("provider-2", "eu"), fwk.QueueSkip, false},
-		"not a node":                         {nil, pod, fwk.Queue, true},
+		"a permitted node is new":                            {pod, nil, eu, fwk.Queue, false},
+		"a node becomes selected":                            {pod, us, eu, fwk.Queue, false},
+		"a node was permitted before":                        {pod, eu, eu.DeepCopy(), fwk.QueueSkip, false},
+		"a node was permitted before, with another taint":    {pod, eu, untainted, fwk.QueueSkip, false},
+		"a node is not selected any more":                    {pod, eu, us, fwk.QueueSkip, false},
+		"an ordinary node is new":                            {pod, nil, build.Node("worker-1"), fwk.QueueSkip, false},
+		"a node is new whose twin is coming":                 {pod, nil, virtual("provider-2", "eu"), fwk.QueueSkip, false},
+		"a permitted node is new that the pod does not want": {golden, nil, eu, fwk.QueueSkip, false},
+		"a permitted node becomes what the pod wants":        {golden, eu, gold, fwk.Queue, false},
+		"what the pod wants becomes selected":                {golden, us, gold, fwk.Queue, false},
+		"not a node":                                         {pod, nil, pod, fwk.Queue, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := events[0].QueueingHintFn(f.policies.logger, pod, test.before, test.after)
+			got, err := events[0].QueueingHintFn(f.policies.logger, test.pod, test.before, test.after)
 			if got != test.want || (err != nil) != test.wantErr {
 				t.Errorf("got %s, %v; want %s, an error: %v", got, err, test.want, test.wantErr)
 			}

@@ -80,7 +80,13 @@ func (t *Taints) tolerantly(hint fwk.QueueingHintFn) fwk.QueueingHintFn {
 		return nil
 	}
 	return func(logger klog.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
-		if rule, _ := t.policies.rule(pod); !rule.HomeOnly() {
+		rule, _ := t.policies.rule(pod)
+		if node, ok := after.(*corev1.Node); ok && placement.IsVirtual(node) {
+			if rule.On(node).Outcome != placement.Permitted || !accepts(pod, node) {
+				return fwk.QueueSkip, nil
+			}
+		}
+		if !rule.HomeOnly() {
 			pod = tolerant(pod)
 		}
 		return hint(logger, pod, before, after)

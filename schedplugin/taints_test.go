@@ -74,6 +74,7 @@ func TestTaintsThatWake(t *testing.T) {
 	}
 	offloaded := build.Pod("web").Namespace("shop").UID("1").Obj()
 	ordinary := build.Pod("web").Namespace("ordinary").UID("2").Obj()
+	golden := build.Pod("golden").Namespace("shop").UID("3").NodeSelector("tier", "gold").Obj()
 	for name, test := range map[string]struct {
 		pod           *corev1.Pod
 		before, after *corev1.Node
@@ -84,6 +85,12 @@ func TestTaintsThatWake(t *testing.T) {
 		},
 		"a virtual node becomes ready, for a pod that may not": {
 			ordinary, notReady(virtual("provider-1", "eu")), virtual("provider-1", "eu"), fwk.QueueSkip,
+		},
+		"a virtual node becomes ready that is not selected": {
+			offloaded, notReady(virtual("provider-1", "us")), virtual("provider-1", "us"), fwk.QueueSkip,
+		},
+		"a virtual node becomes ready that the pod does not want": {
+			golden, notReady(virtual("provider-1", "eu")), virtual("provider-1", "eu"), fwk.QueueSkip,
 		},
 		"a virtual node becomes unready": {
 			offloaded, virtual("provider-1", "eu"), notReady(virtual("provider-1", "eu")), fwk.QueueSkip,

@@ -2,10 +2,10 @@ package schedplugin
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
@@ -63,17 +63,18 @@ func (p *policies) relabel(before, after *corev1.Namespace) {
 }
 
 func (p *policies) wake(namespace string, before, after rules) {
-	helped := map[string]bool{}
+	opened := map[string][]*corev1.Node{}
 	for class, rule := range after {
-		helped[class] = p.helps(before[class], rule)
+		if nodes := p.opened(before[class], rule); len(nodes) > 0 {
+			opened[class] = nodes
+		}
 	}
-	if !slices.Contains(slices.Collect(maps.Values(helped)), true) {
+	if len(opened) == 0 {
 		return
 	}
-	pods := slices.DeleteFunc(p.pending(namespace), func(pod *corev1.Pod) bool {
-		return !helped[asked(pod)]
-	})
-	p.activate(pods)
+	p.activate(slices.DeleteFunc(p.pending(namespace), func(pod *corev1.Pod) bool {
+		return !slices.ContainsFunc(opened[asked(pod)], func(node *corev1.Node) bool { return accepts(pod, node) })
+	}))
 }
 
 // asked returns the pod's class as far as placement cares.
@@ -84,14 +85,34 @@ func asked(pod *corev1.Pod) string {
 	return ""
 }
 
-// helps says whether some node permits after the change what it did not permit before.
-func (p *policies) helps(before, after placement.Rule) bool {
+// opened returns the virtual nodes that permit after the change what they did not permit before, and a nil for ordinary
+// ones, which are not told apart.
+func (p *policies) opened(before, after placement.Rule) []*corev1.Node {
 	opens := func(node *corev1.Node) bool {
 		return after.On(node).Outcome == placement.Permitted && before.On(node).Outcome != placement.Permitted
 	}
+	var nodes []*corev1.Node
+	if opens(&corev1.Node{}) {
+		nodes = append(nodes, nil)
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return opens(&corev1.Node{}) || slices.ContainsFunc(slices.Collect(maps.Values(p.virtual)), opens)
+	for _, node := range p.virtual {
+		if opens(node) {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// accepts says whether the pod's own node selector and affinity admit a node, so that it is no use to wake the pod for
+// others. Nobody knows of a nil, nor of an affinity that cannot be read.
+func accepts(pod *corev1.Pod, node *corev1.Node) bool {
+	if node == nil {
+		return true
+	}
+	admits, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node)
+	return admits || err != nil
 }
 
 // wakeAll wakes every pending pod.
@@ -134,17 +155,18 @@ func (p *policies) activate(pods []*corev1.Pod) {
 	p.queue.Activate(p.logger, woken)
 }
 
-// afterNode wakes a pod if the policy permits a node that is new, or did not permit before it was relabelled.
+// afterNode wakes a pod if it may and would use a node that is new, or that it might not or would not use before the
+// node changed.
 func (p *policies) afterNode(_ klog.Logger, pod *corev1.Pod, before, after any) (fwk.QueueingHint, error) {
 	node, ok := after.(*corev1.Node)
 	if !ok {
 		return fwk.Queue, fmt.Errorf("expected a Node, got %T", after)
 	}
 	rule, _ := p.rule(pod)
-	if rule.On(node).Outcome != placement.Permitted {
-		return fwk.QueueSkip, nil
+	usable := func(node *corev1.Node) bool {
+		return rule.On(node).Outcome == placement.Permitted && accepts(pod, node)
 	}
-	if old, ok := before.(*corev1.Node); ok && rule.On(old).Outcome == placement.Permitted {
+	if old, ok := before.(*corev1.Node); !usable(node) || ok && usable(old) {
 		return fwk.QueueSkip, nil
 	}
 	return fwk.Queue, nil
