@@ -43,6 +43,8 @@ const (
 // the rights that we ship and no others.
 type world struct {
 	t *testing.T
+	// id is the home cluster's.
+	id string
 	// shop is the namespace of the story that is told, twin what it is called on the providers.
 	shop, twin string
 	home       *env.Cluster
@@ -78,23 +80,30 @@ func (r *race) before(object client.Object) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	e := env.Start(t, env.Options{Providers: 2})
-	w := &world{t: t, home: e.Consumer(), providers: e.Providers(), identity: map[string]*rest.Config{}, race: &race{}}
+	w := &world{t: t, id: env.Consumer, home: e.Consumer(), providers: e.Providers()}
+	w.begin()
+	return w
+}
+
+// begin peers with the providers and starts everything.
+func (w *world) begin() {
+	w.t.Helper()
+	w.identity, w.race = map[string]*rest.Config{}, &race{}
 	w.identity["manager"] = w.identify(w.home, v1beta1.SystemNamespace, "controller-manager")
 	for _, provider := range w.providers {
-		if err := provider.Apply(t.Context(), "provider"); err != nil {
-			t.Fatal(err)
+		if err := provider.Apply(w.t.Context(), "provider"); err != nil {
+			w.t.Fatal(err)
 		}
 		w.peer(provider)
 	}
 	w.start()
-	t.Cleanup(func() { w.stop() })
-	return w
+	w.t.Cleanup(func() { w.stop() })
 }
 
 // peer gives both sides of a peering their namespaces, accounts and rights, as liqoctl would.
 func (w *world) peer(provider *env.Cluster) {
 	w.t.Helper()
-	home, away := v1beta1.TenantNamespace(provider.Name), v1beta1.TenantNamespace(env.Consumer)
+	home, away := v1beta1.TenantNamespace(provider.Name), v1beta1.TenantNamespace(w.id)
 	agent := rbacv1.Subject{Kind: "ServiceAccount", Namespace: home, Name: v1beta1.AgentServiceAccount}
 	peer := rbacv1.Subject{Kind: "ServiceAccount", Namespace: away, Name: v1beta1.PeerServiceAccount}
 	w.create(w.home,
@@ -108,8 +117,8 @@ func (w *world) peer(provider *env.Cluster) {
 		})
 	w.create(provider,
 		build.Namespace(away).Label(v1beta1.LabelTenantNamespace, "true").
-			Label(v1beta1.LabelRemoteClusterID, env.Consumer).Obj(),
-		account(away, v1beta1.PeerServiceAccount), everywhere("peer", "liqo-peer", peer))
+			Label(v1beta1.LabelRemoteClusterID, w.id).Obj(),
+		account(away, v1beta1.PeerServiceAccount), everywhere("peer-"+w.id, "liqo-peer", peer))
 	w.identity["agent of "+provider.Name] = w.identify(w.home, home, v1beta1.AgentServiceAccount)
 	w.identity["peer on "+provider.Name] = w.identify(provider, away, v1beta1.PeerServiceAccount)
 }
@@ -193,7 +202,7 @@ func (w *world) setUpHome(mgr manager.Manager) {
 	home, live := mgr.GetClient(), mgr.GetAPIReader()
 	for _, setUp := range []func(manager.Manager) error{
 		(&namespacemap.Offloadings{
-			Home: home, Live: live, ClusterID: env.Consumer, Clock: clock.RealClock{},
+			Home: home, Live: live, ClusterID: w.id, Clock: clock.RealClock{},
 			Events: mgr.GetEventRecorder("controller-manager"),
 		}).SetupWithManager,
 		(&namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}).SetupWithManager,
@@ -224,7 +233,7 @@ func (w *world) setUpAgent(mgr manager.Manager, provider *env.Cluster) {
 	}
 	twins := &namespacemap.Twins{
 		Home: mgr.GetClient(), Live: mgr.GetAPIReader(), Away: away,
-		Origin: env.Consumer, ClusterID: provider.Name, Resync: 2 * time.Second,
+		Origin: w.id, ClusterID: provider.Name, Resync: 2 * time.Second,
 	}
 	if err := twins.SetupWithManager(mgr, watch); err != nil {
 		w.t.Fatal(err)

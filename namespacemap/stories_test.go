@@ -36,18 +36,27 @@ func TestNamespacesBetweenAPIServers(t *testing.T) {
 	}{
 		{"N8 a namespace without clusters gets them when they come", (*world).clustersComeLater},
 		{"N1 defaults", (*world).defaults},
+		{"N2 names", (*world).names},
 		{"N5 what cannot be changed", (*world).immutable},
+		{"N7 a name too long", (*world).tooLong},
 		{"N9 a cluster is deselected", (*world).deselected},
+		{"N10 a selector that cannot be parsed", (*world).selectorError},
+		{"N11 two virtual nodes of one provider", (*world).twoNodes},
+		{"N12 phases", (*world).phases},
 		{"N11 a steady system writes nothing", (*world).steady},
 		{"N13 a foreign namespace has the name", (*world).foreign},
 		{"N14 a twin or its rights deleted by hand", (*world).rebuilt},
 		{"N15 a map deleted by hand", (*world).mapDeleted},
+		{"N16 two consumers want the same name", (*world).twoConsumers},
 		{"N17 something holds a twin", (*world).held},
 		{"N18 the home namespace is deleted", (*world).namespaceDeleted},
 		{"N20 the quick label", (*world).quick},
+		{"N20 the quick label and what a user made", (*world).quickAndUser},
 		{"N21 the label removed by hand", (*world).label},
+		{"N22 what goes wrong can be read", (*world).wrong},
 		{"killed in the middle", (*world).killed},
-		{"the last virtual node of a provider", (*world).lastVirtualNode},
+		{"B39 one cluster under two ids", (*world).duplicate},
+		{"N23 the last virtual node of a provider", (*world).lastVirtualNode},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			told := *w

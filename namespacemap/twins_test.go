@@ -156,11 +156,11 @@ func TestRestrictedTwins(t *testing.T) {
 
 func TestForeignNamespacesAreNeverTouched(t *testing.T) {
 	tests := map[string]*build.NamespaceBuilder{
-		"nobody's":                   build.Namespace("shop-a"),
-		"another consumer's":         twinOf("uid-1").Label(v1beta1.LabelRemoteClusterID, "z"),
-		"labelled ours, not marked":  build.Namespace("shop-a").Label(v1beta1.LabelRemoteClusterID, origin),
-		"marked ours, not labelled":  twinOf("uid-1").Label(v1beta1.LabelRemoteClusterID, ""),
-		"of another home namespace":  twinOf("uid-1").Annotation(v1beta1.AnnotationTwinHomeName, "bank"),
+		"nobody's":                  build.Namespace("shop-a"),
+		"another consumer's":        twinOf("uid-1").Label(v1beta1.LabelRemoteClusterID, "z"),
+		"labelled ours, not marked": build.Namespace("shop-a").Label(v1beta1.LabelRemoteClusterID, origin),
+		"marked ours, not labelled": twinOf("uid-1").Label(v1beta1.LabelRemoteClusterID, ""),
+		"of another home namespace": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinHomeName, "bank"),
 		"made for another id of the provider": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinMap,
 			"liqo-tenant-c/c"),
 		"of another origin by marks": twinOf("uid-1").Annotation(v1beta1.AnnotationTwinOrigin, "z"),
