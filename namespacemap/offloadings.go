@@ -40,6 +40,7 @@ type Offloadings struct {
 	views   mapView
 	commits groupCommit
 	room    room
+	rests   rests
 }
 
 // step is one part of a reconcile, tested alone.
@@ -100,7 +101,7 @@ func (o *Offloadings) release(ctx context.Context, p *pass) (reconcile.Result, e
 	if err == nil && result.RequeueAfter == 0 {
 		result.RequeueAfter = again
 	}
-	return result, err
+	return p.patient(result, err)
 }
 
 // sweep takes back what is left of a namespace without NamespaceOffloading: one that was force-finalized, or a key that
@@ -128,12 +129,20 @@ func (o *Offloadings) patchStatus(ctx context.Context, before *v1beta1.Namespace
 	if equality.Semantic.DeepEqual(before.Status, p.off.Status) {
 		return nil
 	}
+	now := o.Clock.Now()
+	if len(p.trouble) == 0 { // which is said at once
+		p.again = o.rests.left(p.home, now, &before.Status, &p.off.Status)
+	}
+	if p.again > 0 {
+		return nil
+	}
 	after := p.off.DeepCopy()
 	// The lists of conditions are replaced as a whole: never on top of a state that we have not seen.
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := o.Home.Status().Patch(ctx, p.off, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patch status of offloading of %s: %w", p.home, err)
 	}
+	o.rests.wrote(p.home, now, &after.Status)
 	o.announce(before, after)
 	return nil
 }

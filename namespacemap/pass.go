@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -43,6 +44,9 @@ type pass struct {
 
 	// admitted are the clusters whose maps keep room for the namespace until it is written.
 	admitted []string
+
+	// again is when to look again, because the status rests.
+	again time.Duration
 
 	// trouble is what kept this controller from doing its part, per cluster and, under no cluster, for all of them.
 	trouble map[string]error
@@ -105,7 +109,9 @@ func (o *Offloadings) look(ctx context.Context, home string) (*pass, error) {
 	switch err := o.Home.Get(ctx, client.ObjectKey{Namespace: home, Name: v1beta1.OffloadingName}, off); {
 	case err == nil:
 		p.off = off
-	case !apierrors.IsNotFound(err):
+	case apierrors.IsNotFound(err):
+		o.rests.forget(home)
+	default:
 		return nil, fmt.Errorf("get offloading of %s: %w", home, err)
 	}
 	namespace := namespaceMeta(home)

@@ -68,6 +68,7 @@ func TestReleaseInOrder(t *testing.T) {
 	answer(t, h, "b", "shop", nil)
 	answer(t, h, "c", "shop", &v1beta1.TwinStatus{RemoteNamespace: "shop-a", Phase: v1beta1.MappingTerminating,
 		Message: "namespace shop-a is being deleted: example.com/hold in 1 resource instances"})
+	h.rest()
 	h.mustOffload(t, "shop")
 	missing(t, h, "shop", "liqo-tenant-b", &rbacv1.RoleBinding{})
 	get(t, h, "shop", "liqo-tenant-c", &rbacv1.RoleBinding{})

@@ -187,6 +187,7 @@ func TestFailuresAreVisibleAndRetried(t *testing.T) {
 				t.Errorf("reason %s, want %s", got, tc.wantReason)
 			}
 			h.before = nil
+			h.rest()
 			h.mustOffload(t, "shop")
 			ready = meta.FindStatusCondition(h.offloading(t, "shop").Status.Conditions, v1beta1.ConditionReady)
 			if strings.Contains(ready.Message, "role missing") {

@@ -53,6 +53,9 @@ func (p *pass) patient(result reconcile.Result, err error) (reconcile.Result, er
 			result.RequeueAfter = lookAgain
 		}
 	}
+	if p.again > 0 && err == nil && (result.RequeueAfter == 0 || result.RequeueAfter > p.again) {
+		result.RequeueAfter = p.again
+	}
 	return result, err
 }
 
