@@ -365,6 +365,26 @@ func TestStatesOfASelectedTwin(t *testing.T) {
 	}
 }
 
+func TestAwayHoldsOnEveryVirtualNodeOrNotAtAll(t *testing.T) {
+	for name, test := range map[string]struct {
+		off  *v1beta1.NamespaceOffloading
+		want string
+		all  bool
+	}{
+		"not offloaded":         {nil, notOffloaded, true},
+		"Local":                 {offloading(v1beta1.Local).Obj(), local, true},
+		"it depends":            {offloading(v1beta1.Remote).Obj(), "", false},
+		"the selector is wrong": {invalid(v1beta1.Remote), badExpression, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rule := placement.Decide(placement.Facts{Policy: placement.Compile(test.off)})
+			if got, all := rule.Away(); got.Message != test.want || all != test.all {
+				t.Errorf("got %q, %v; want %q, %v", got.Message, all, test.want, test.all)
+			}
+		})
+	}
+}
+
 func TestWithoutTwinsNoneIsReady(t *testing.T) {
 	rule := placement.Decide(placement.Facts{Policy: placement.Compile(offloading(v1beta1.Remote).Obj())})
 	if got := rule.On(nodes["virtual node, selected, twin ready"]); got.Outcome != placement.Waits {

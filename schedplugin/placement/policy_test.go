@@ -129,6 +129,9 @@ func TestProcessedIsSeenByPhaseOrGeneration(t *testing.T) {
 		"observed generation":               byGeneration,
 	} {
 		t.Run(name, func(t *testing.T) {
+			if !placement.Compile(off).Processed() {
+				t.Error("it counts as not processed")
+			}
 			rule := placement.Decide(placement.Facts{Labels: announced, Policy: placement.Compile(off)})
 			if v := rule.On(nodes["ordinary node"]); v.Outcome != placement.Permitted {
 				t.Errorf("got %+v, want permitted: the offloading was processed", v)
