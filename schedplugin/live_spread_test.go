@@ -241,7 +241,8 @@ func testSpreadEdits(c *cluster, requests *traffic) {
 	requests.delay("/namespaceoffloadings", 150*time.Millisecond)
 	defer requests.delay("", 0)
 	var off v1beta1.NamespaceOffloading
-	if err := s.Get(context.Background(), client.ObjectKey{Namespace: s.ns, Name: v1beta1.OffloadingName}, &off); err != nil {
+	key := client.ObjectKey{Namespace: s.ns, Name: v1beta1.OffloadingName}
+	if err := s.Get(context.Background(), key, &off); err != nil {
 		c.t.Fatal(err)
 	}
 	off.Spec.Spread = &v1beta1.Spread{Policy: v1beta1.SpreadWeighted, WeightLabel: cost}
@@ -382,7 +383,7 @@ func testSpreadInBatches(c *cluster) {
 	}{
 		{"batch-home", single("", "", ""), policy(v1beta1.SpreadPreferHome, ""), whereabouts{12, 0, 0}, true},
 		{"batch-cost", single("2", "1", "3"), policy(v1beta1.SpreadWeighted, cost), whereabouts{11, 1, 0}, true},
-		{"batch-even", rooms{single("", "", "").home, [2]room{{100, ""}, {100, ""}}}, unsaid, whereabouts{4, 4, 4}, false},
+		{"batch-even", rooms{single("", "", "").home, roomy().away}, unsaid, whereabouts{4, 4, 4}, false},
 	} {
 		c.t.Run(test.name, func(t *testing.T) {
 			s := (&cluster{t, c.Client}).stage(test.name, test.rooms, test.spread)

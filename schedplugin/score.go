@@ -110,9 +110,9 @@ func (p *policies) spread(namespace string) *v1beta1.Spread {
 	return p.offloadings[namespace].spread
 }
 
-// batches says whether nodes stay in order while pods that are alike are scheduled. The scheduler then schedules several
-// by one order, and goes on to the next node when one is full. PreferHome and Weighted look at nodes only, so that is
-// right for them; Even looks at where the last pod went.
+// batches says whether nodes stay in order while pods that are alike are scheduled. The scheduler then schedules
+// several by one order, and goes on to the next node when one is full. PreferHome and Weighted look at nodes only, so
+// that is right for them; Even looks at where the last pod went.
 func batches(s v1beta1.Spread) bool { return s.Policy != v1beta1.SpreadEven }
 
 // preference returns how much a pod prefers nodes by its own preferred node affinity, nil if it has none.

@@ -70,7 +70,8 @@ func TestWhereThePodsOfANamespaceAre(t *testing.T) {
 			seen: []client.Object{leaving(pod("a"))}, sent: map[string]string{"a": "provider-1"}, want: places{},
 		},
 		"a pod that was replaced on its way is not counted": {
-			seen: []client.Object{pod("a").UID("new").Obj()}, sent: map[string]string{"a": "provider-1"}, want: places{},
+			seen: []client.Object{pod("a").UID("new").Obj()}, sent: map[string]string{"a": "provider-1"},
+			want: places{},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

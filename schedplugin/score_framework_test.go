@@ -65,8 +65,8 @@ type scored struct {
 	fw    framework.Framework
 	pod   *corev1.Pod
 	state fwk.CycleState
-	// totals are the scores by node, ours those that this plugin gave, after weighting. A node is missing from totals if
-	// a filter refused it, and ours is empty if the plugin had no say.
+	// totals are the scores by node, ours those that this plugin gave, after weighting. A node is missing from totals
+	// if a filter refused it, and ours is empty if the plugin had no say.
 	totals, ours map[string]int64
 }
 

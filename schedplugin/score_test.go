@@ -66,7 +66,8 @@ func TestSpreadInTheRuntimeOfKubeScheduler(t *testing.T) {
 		"Even counts pods of this namespace only": {
 			objs: []client.Object{
 				wishes(v1beta1.SpreadEven, ""), running("shop", "a", "provider-1"), running("shop", "b", "provider-1"),
-				running("shop", "c", "worker-1"), running("ordinary", "d", "worker-1"), running("ordinary", "e", "worker-1"),
+				running("shop", "c", "worker-1"), running("ordinary", "d", "worker-1"),
+				running("ordinary", "e", "worker-1"),
 			},
 			pod:  pod("web").Obj(),
 			want: map[string]int64{"worker-1": 100000, "provider-1": 0, "provider-2": 200000},
@@ -119,8 +120,8 @@ func prefer(pod *corev1.Pod, key, value string) *corev1.Pod {
 	return pod
 }
 
-// TestTheWeightOutweighsAllOthers is the arithmetic of DESIGN.md: the least difference that the plugin makes counts more
-// than everything that all other plugins together can bring up against it.
+// TestTheWeightOutweighsAllOthers is the arithmetic of DESIGN.md: the least difference that the plugin makes counts
+// more than everything that all other plugins together can bring up against it.
 func TestTheWeightOutweighsAllOthers(t *testing.T) {
 	for _, file := range []string{"replace-default.yaml", "side-by-side.yaml"} {
 		t.Run(file, func(t *testing.T) {
@@ -161,7 +162,8 @@ func TestHomeComesFirstAgainstAllOdds(t *testing.T) {
 	web := pod("web").Label("app", "web").Spec(func(s *corev1.PodSpec) {
 		s.Containers[0].Image = "registry/app:1"
 		s.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
-			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway, LabelSelector: labels,
+			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,
+			LabelSelector: labels,
 		}}
 		s.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{
 			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
@@ -341,8 +343,8 @@ func TestTheUserHearsOfLabelsThatAreNoWeights(t *testing.T) {
 	f, _ := shop(t, wishes(v1beta1.SpreadWeighted, costLabel))
 	fw := f.runtimeOf("replace-default.yaml", nil, nodes...)
 	f.schedule(fw, pod("web").Obj())
-	want := []string{"Warning WeightIgnored label example.com/cost is ignored, because it is no integer of at least 0, " +
-		`on nodes: provider-1 ("cheap"), worker-2 ("1.5"), worker-3 ("1.5") and 2 more`}
+	want := []string{"Warning WeightIgnored label example.com/cost is ignored, because it is no integer of " +
+		`at least 0, on nodes: provider-1 ("cheap"), worker-2 ("1.5"), worker-3 ("1.5") and 2 more`}
 	if diff := cmp.Diff(want, f.misreadings()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}

@@ -214,10 +214,12 @@ func TestPlaces(t *testing.T) {
 		node *corev1.Node
 		want spread.Place
 	}{
-		"an ordinary node is home":                          {home("a"), spread.Home},
-		"an ordinary node is home, whatever it is labelled": {home("a", v1beta1.LabelRemoteClusterID, "p1"), spread.Home},
-		"a virtual node is its provider":                    {away("v", "p1"), "p1"},
-		"a virtual node of nobody is a place alone":         {nameless, "node/v"},
+		"an ordinary node is home": {home("a"), spread.Home},
+		"an ordinary node with a cluster id is home all the same": {
+			home("a", v1beta1.LabelRemoteClusterID, "p1"), spread.Home,
+		},
+		"a virtual node is its provider":            {away("v", "p1"), "p1"},
+		"a virtual node of nobody is a place alone": {nameless, "node/v"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := spread.PlaceOf(test.node); got != test.want {
