@@ -206,7 +206,7 @@ func (w *world) setUpHome(mgr manager.Manager) {
 			Events: mgr.GetEventRecorder("controller-manager"),
 		}).SetupWithManager,
 		(&namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}).SetupWithManager,
-		(&namespacemap.Quick{Home: home}).SetupWithManager,
+		(&namespacemap.Quick{Home: home, Events: mgr.GetEventRecorder("controller-manager")}).SetupWithManager,
 	} {
 		if err := setUp(mgr); err != nil {
 			w.t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +29,8 @@ const stamp = "made by the namespace's label " + v1beta1.LabelEnabled
 type Quick struct {
 	// Home reads from caches.
 	Home client.Client
+	// Events tells users why a namespace is not offloaded: there is no NamespaceOffloading yet to say it. nil tells nobody.
+	Events events.EventRecorder
 }
 
 // Reconcile looks at one namespace.
@@ -43,7 +46,7 @@ func (q *Quick) Reconcile(ctx context.Context, request reconcile.Request) (recon
 	err := q.Home.Get(ctx, client.ObjectKey{Namespace: request.Name, Name: v1beta1.OffloadingName}, off)
 	switch asked := namespace.Labels[v1beta1.LabelEnabled] == "true"; {
 	case apierrors.IsNotFound(err) && asked:
-		return reconcile.Result{}, q.create(ctx, request.Name)
+		return reconcile.Result{}, q.tell(namespace, q.create(ctx, request.Name))
 	case err != nil:
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	case !asked && off.Annotations[v1beta1.AnnotationControlledBy] != "" && off.DeletionTimestamp.IsZero():
@@ -62,6 +65,14 @@ func (q *Quick) create(ctx context.Context, home string) error {
 		return fmt.Errorf("create offloading of %s: %w", home, err)
 	}
 	return nil
+}
+
+// tell passes an error on, and tells users of it.
+func (q *Quick) tell(namespace *metav1.PartialObjectMetadata, err error) error {
+	if err != nil && q.Events != nil {
+		q.Events.Eventf(namespace, nil, corev1.EventTypeWarning, "OffloadingRefused", "Offload", "%s", err)
+	}
+	return err
 }
 
 // remove deletes exactly the object that was seen to carry our stamp.

@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -127,5 +128,25 @@ func TestNamespaceLost(t *testing.T) {
 				t.Errorf("namespaceLost(%v) = %v", tc.err, got)
 			}
 		})
+	}
+}
+
+func TestQuickSaysWhyANamespaceIsNotOffloaded(t *testing.T) {
+	h := newServer(t, build.Namespace("shop").Label(v1beta1.LabelEnabled, "true").Obj())
+	refusal := errors.New("the quota is used up")
+	h.before = func(string, client.Object) error { return refusal }
+	recorder := events.NewFakeRecorder(10)
+	q := &Quick{Home: h, Events: recorder}
+	request := reconcile.Request{NamespacedName: client.ObjectKey{Name: "shop"}}
+	if _, err := q.Reconcile(t.Context(), request); !errors.Is(err, refusal) {
+		t.Errorf("error %v, so no retry", err)
+	}
+	want := "Warning OffloadingRefused create offloading of shop: the quota is used up"
+	if got := <-recorder.Events; got != want {
+		t.Errorf("event %q, want %q", got, want)
+	}
+	h.before = nil
+	if _, err := q.Reconcile(t.Context(), request); err != nil || len(recorder.Events) > 0 {
+		t.Errorf("error %v, %d events", err, len(recorder.Events))
 	}
 }

@@ -143,7 +143,7 @@ func (s *starter) Start(ctx context.Context) error {
 		Events: s.mgr.GetEventRecorder("controller-manager"), Tenants: evictions,
 	}
 	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}
-	quick := &namespacemap.Quick{Home: home}
+	quick := &namespacemap.Quick{Home: home, Events: s.mgr.GetEventRecorder("controller-manager")}
 	if err := errors.Join(offloadings.SetupWithManager(s.mgr), maps.SetupWithManager(s.mgr),
 		quick.SetupWithManager(s.mgr), evictions.SetupWithManager(s.mgr)); err != nil {
 		return fmt.Errorf("set up the reconcilers: %w", err)
