@@ -32,7 +32,8 @@ func TestEvictingWhatComesBackEnds(t *testing.T) {
 	if back != maxComebacks+1 {
 		t.Errorf("evicted %v", s.evicted)
 	}
-	if _, c := said(t, s); c.Reason != ReasonNodeNamed || !strings.Contains(c.Message, "left alone because they came back") {
+	_, c := said(t, s)
+	if c.Reason != ReasonNodeNamed || !strings.Contains(c.Message, "left alone because they came back") {
 		t.Errorf("condition %s: %s", c.Reason, c.Message)
 	}
 }
@@ -61,7 +62,8 @@ func TestComebacksAreOfOnePolicy(t *testing.T) {
 		"one more":                     {then: found("x"), generation: 1, want: []string{"x returning"}},
 		"one more, under another edit": {then: found("x"), generation: 2, want: []string{"x queued"}},
 		"one more, of another node": {
-			then: violations(webAwayOn("c-1"), rulesOf(local()), byName(cluster())), generation: 1, want: []string{"x queued"},
+			then: violations(webAwayOn("c-1"), rulesOf(local()), byName(cluster())), generation: 1,
+			want: []string{"x queued"},
 		},
 		"one that is leaving": {
 			then: []violation{violating("x", leaving, "")}, generation: 1, want: []string{"x leaving"},

@@ -47,7 +47,7 @@ var chapters = [...]struct {
 	{ReasonEvicting, []state{queued}, "waiting for their turn"},
 	{ReasonDisruptionBudget, []state{budget}, "held by a PodDisruptionBudget"},
 	{ReasonNoPermittedNode, []state{stuck}, "held because no other permitted node could take them"},
-	{ReasonNodeNamed, []state{returning}, "left alone because they came back to the node, which their template must name"},
+	{ReasonNodeNamed, []state{returning}, "left alone because they came back to the node, as if by name"},
 	{ReasonNoController, []state{single}, "never evicted because no controller would replace them"},
 }
 

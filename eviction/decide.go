@@ -114,23 +114,29 @@ func survey(found []violation, pods []corev1.Pod) (map[types.UID]*group, []*core
 		if finished(pod) {
 			continue
 		}
-		if pod.Spec.NodeName == "" && pod.DeletionTimestamp == nil && len(pod.Spec.SchedulingGates) == 0 {
+		if waits(pod) {
 			waiting = append(waiting, pod)
 		}
-		g := groups[owner(pod)]
-		if g == nil {
-			continue
+		if g := groups[owner(pod)]; g != nil {
+			g.count(pod, violating[pod.UID])
 		}
-		switch {
-		case pod.DeletionTimestamp != nil:
-			g.depart(pod)
-			continue
-		case !ready(pod) && !violating[pod.UID]:
-			g.depart(pod)
-		}
-		g.live++
 	}
 	return groups, waiting
+}
+
+// waits says that the scheduler looks for a node for the pod.
+func waits(pod *corev1.Pod) bool {
+	return pod.Spec.NodeName == "" && pod.DeletionTimestamp == nil && len(pod.Spec.SchedulingGates) == 0
+}
+
+// count takes one of the controller's pods into account.
+func (g *group) count(pod *corev1.Pod, violating bool) {
+	if pod.DeletionTimestamp == nil {
+		g.live++
+	}
+	if pod.DeletionTimestamp != nil || !ready(pod) && !violating {
+		g.depart(pod)
+	}
 }
 
 // depart notes that a pod, or its replacement, is on its way.

@@ -94,7 +94,9 @@ func TestDecide(t *testing.T) {
 			nodes: small("1500m"), want: []string{"a next", "b stuck"},
 		},
 		"what runs already has its room": {
-			pods:  []corev1.Pod{hungry(of("1", "runs", "home-1")), hungry(of("2", "a", "b-1")), hungry(of("3", "b", "b-1"))},
+			pods: []corev1.Pod{
+				hungry(of("1", "runs", "home-1")), hungry(of("2", "a", "b-1")), hungry(of("3", "b", "b-1")),
+			},
 			nodes: small("1500m"), want: []string{"a next", "b stuck"},
 		},
 	}

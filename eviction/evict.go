@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -64,7 +63,7 @@ func (r *Reconciler) evictOne(ctx context.Context, pod *corev1.Pod) error {
 	}
 	// The client writes the answer into what it was given.
 	subject := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	if err := r.Home.SubResource("eviction").Create(ctx, subject, eviction, &client.SubResourceCreateOptions{}); err != nil {
+	if err := r.Home.SubResource("eviction").Create(ctx, subject, eviction); err != nil {
 		return fmt.Errorf("evict pod %s: %w", pod.Name, err)
 	}
 	return nil

@@ -20,13 +20,11 @@ func NewMetrics(registerer prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		evicted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "twinspace", Subsystem: "eviction", Name: "evicted_total",
-			Help: "Pods evicted from nodes that the policy of their namespace does not permit any more, by the " +
-				"reason for which it does not.",
+			Help: "Pods evicted from where the policy does not permit them, by its reason.",
 		}, []string{"reason"}),
 		violating: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "twinspace", Subsystem: "eviction", Name: "violating_pods",
-			Help: "Running pods that are where the policy does not permit them, by namespace, of the namespaces " +
-				"that evict such pods.",
+			Help: "Pods where the policy does not permit them, by namespace that evicts such pods.",
 		}, []string{"namespace"}),
 	}
 	if err := errors.Join(registerer.Register(m.evicted), registerer.Register(m.violating)); err != nil {

@@ -85,7 +85,8 @@ func (w *world) start() {
 	home, live := mgr.GetClient(), mgr.GetAPIReader()
 	evictions := &eviction.Reconciler{
 		Home: home, Live: live, Clock: clock.RealClock{}, Pace: eviction.DefaultPace(),
-		Events: mgr.GetEventRecorder("controller-manager"), Limit: flowcontrol.NewTokenBucketPassiveRateLimiter(100, 10),
+		Events: mgr.GetEventRecorder("controller-manager"),
+		Limit:  flowcontrol.NewTokenBucketPassiveRateLimiter(100, 10),
 	}
 	offloadings := &namespacemap.Offloadings{
 		Home: home, Live: live, Clock: clock.RealClock{}, ClusterID: env.Consumer, Tenants: evictions,
@@ -369,7 +370,8 @@ func taints(node *corev1.Node) string {
 func (w *world) patch(object client.Object, patch string) {
 	w.t.Helper()
 	object = object.DeepCopyObject().(client.Object)
-	if err := w.home.Client().Patch(w.t.Context(), object, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+	raw := client.RawPatch(types.MergePatchType, []byte(patch))
+	if err := w.home.Client().Patch(w.t.Context(), object, raw); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -217,8 +217,8 @@ func (r *Reconciler) report(ctx context.Context, off *v1beta1.NamespaceOffloadin
 	is.LastTransitionTime = metav1.NewTime(r.Clock.Now()).Rfc3339Copy()
 	meta.SetStatusCondition(&off.Status.Conditions, is)
 	changed, err := r.patch(ctx, before, off)
-	if was := meta.FindStatusCondition(before.Status.Conditions, is.Type); changed && is.Status == metav1.ConditionTrue &&
-		was != nil && was.Status != is.Status {
+	was := meta.FindStatusCondition(before.Status.Conditions, is.Type)
+	if changed && is.Status == metav1.ConditionTrue && was != nil && was.Status != is.Status {
 		r.Events.Eventf(off, nil, corev1.EventTypeNormal, is.Type, "Evict", "%s", is.Message)
 	}
 	return changed, err

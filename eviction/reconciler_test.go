@@ -58,10 +58,12 @@ func TestTheLastPodEndsIt(t *testing.T) {
 	told(r)
 	result := look(t, r)
 	off, c := said(t, s)
-	if c.Status != metav1.ConditionTrue || c.Reason != ReasonAllPermitted || ptr.Deref(off.Status.ViolatingPods, -1) != 0 {
+	if c.Status != metav1.ConditionTrue || c.Reason != ReasonAllPermitted ||
+		ptr.Deref(off.Status.ViolatingPods, -1) != 0 {
 		t.Errorf("status %+v", off.Status)
 	}
-	if diff := cmp.Diff([]string{"Normal PodsPermitted every pod is where the policy permits it"}, told(r)); diff != "" {
+	done := []string{"Normal PodsPermitted every pod is where the policy permits it"}
+	if diff := cmp.Diff(done, told(r)); diff != "" {
 		t.Errorf("told (-want,+got):\n%s", diff)
 	}
 	if result.RequeueAfter < whenQuiet {
@@ -93,7 +95,8 @@ func TestNamespacesThatDoNotAskCostNothing(t *testing.T) {
 	never.Spec.PodEvictionStrategy = v1beta1.EvictNever
 	unsaid := build.Offloading("shop").Strategy(v1beta1.Local).Obj()
 	leaving := evicting(v1beta1.Local)
-	leaving.DeletionTimestamp, leaving.Finalizers = ptr.To(metav1.NewTime(morning)), []string{v1beta1.FinalizerOffloading}
+	leaving.DeletionTimestamp = ptr.To(metav1.NewTime(morning))
+	leaving.Finalizers = []string{v1beta1.FinalizerOffloading}
 	other := evicting(v1beta1.Local)
 	other.Name = "other"
 	for name, off := range map[string]*v1beta1.NamespaceOffloading{
@@ -189,8 +192,12 @@ func TestOtherRefusals(t *testing.T) {
 		"no right": {
 			answer: forbidden, wantError: forbidden, wantReason: ReasonFailed, wantWords: "evict pod a: pods \"a\" is",
 		},
-		"gone already":    {answer: apierrors.NewNotFound(pods, "a"), wantReason: ReasonEvicting, wantWords: "leaving: a"},
-		"another by name": {answer: apierrors.NewConflict(pods, "a", nil), wantReason: ReasonEvicting, wantWords: "leaving: a"},
+		"gone already": {
+			answer: apierrors.NewNotFound(pods, "a"), wantReason: ReasonEvicting, wantWords: "leaving: a",
+		},
+		"another by name": {
+			answer: apierrors.NewConflict(pods, "a", nil), wantReason: ReasonEvicting, wantWords: "leaving: a",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := newReconciler(t, shop(evicting(v1beta1.Local), webPod("a", "b-1"))...)
@@ -266,7 +273,8 @@ func TestAllNamespacesTogetherAreLimited(t *testing.T) {
 // The policy that counts is that of the API server at this moment, whatever the cache says.
 func TestAPolicyThatWasTakenBackEvictsNobody(t *testing.T) {
 	for name, now := range map[string]*v1beta1.NamespaceOffloading{
-		"permitted again": evicting(v1beta1.LocalAndRemote), "never evict": build.Offloading("shop").Strategy("Local").Obj(),
+		"permitted again": evicting(v1beta1.LocalAndRemote),
+		"never evict":     build.Offloading("shop").Strategy("Local").Obj(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, stale := newReconciler(t, shop(evicting(v1beta1.Local), webPod("a", "b-1"))...)
@@ -298,10 +306,10 @@ func TestMetrics(t *testing.T) {
 	r.Metrics = metrics
 	look(t, r)
 	want := `
-# HELP twinspace_eviction_evicted_total Pods evicted from nodes that the policy of their namespace does not permit any more, by the reason for which it does not.
+# HELP twinspace_eviction_evicted_total Pods evicted from where the policy does not permit them, by its reason.
 # TYPE twinspace_eviction_evicted_total counter
 twinspace_eviction_evicted_total{reason="StrategyLocal"} 1
-# HELP twinspace_eviction_violating_pods Running pods that are where the policy does not permit them, by namespace, of the namespaces that evict such pods.
+# HELP twinspace_eviction_violating_pods Pods where the policy does not permit them, by namespace that evicts such pods.
 # TYPE twinspace_eviction_violating_pods gauge
 twinspace_eviction_violating_pods{namespace="shop"} 2
 `
@@ -320,7 +328,8 @@ twinspace_eviction_violating_pods{namespace="shop"} 2
 
 func TestStaying(t *testing.T) {
 	r, s := newReconciler(t, shop(evicting(v1beta1.Local), webPod("a", "b-1"), with(webPod("b", "b-1"), deleted),
-		podOf("", "", "bare", "b-1"), podOf("DaemonSet", "log", "log", "b-1"), webPod("c", "c-1"), webPod("d", "home-1"),
+		podOf("", "", "bare", "b-1"), podOf("DaemonSet", "log", "log", "b-1"),
+		webPod("c", "c-1"), webPod("d", "home-1"),
 		with(webPod("done", "b-1"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }))...)
 	got := map[string]int{}
 	for _, id := range []string{"b", "c", "d"} {
@@ -350,8 +359,8 @@ func TestPinsOfVolumes(t *testing.T) {
 	tied.Spec.NodeAffinity = &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
 		NodeSelectorTerms: toVirtual().NodeSelectorTerms,
 	}}
-	r, _ := newReconciler(t, claim("tied", "tied"), claim("free", "free"), claim("unbound", ""), claim("lost", "lost"), tied,
-		&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "free"}})
+	r, _ := newReconciler(t, claim("tied", "tied"), claim("free", "free"), claim("unbound", ""), claim("lost", "lost"),
+		tied, &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "free"}})
 	for name, want := range map[string]int{"tied": 1, "free": 0, "unbound": 0, "lost": 0, "missing": 0} {
 		pod := webPod("a", "b-1")
 		pod.Namespace = "shop"

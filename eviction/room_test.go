@@ -40,8 +40,12 @@ func TestWhoCouldTakeAPod(t *testing.T) {
 			pod:  func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} },
 			node: func(n *corev1.Node) { n.Labels["disk"] = "ssd" },
 		},
-		"a cordoned one":  {node: func(n *corev1.Node) { n.Spec.Unschedulable = true }, want: "1 × the node is cordoned"},
-		"one that is off": {node: func(n *corev1.Node) { n.Status.Conditions = nil }, want: "1 × the node is not ready"},
+		"a cordoned one": {
+			node: func(n *corev1.Node) { n.Spec.Unschedulable = true }, want: "1 × the node is cordoned",
+		},
+		"one that is off": {
+			node: func(n *corev1.Node) { n.Status.Conditions = nil }, want: "1 × the node is not ready",
+		},
 		"one that does not answer": {
 			node: func(n *corev1.Node) { n.Status.Conditions[0].Status = corev1.ConditionUnknown },
 			want: "1 × the node is not ready",

@@ -67,7 +67,8 @@ func newServer(t *testing.T, objects ...client.Object) *server {
 			return []string{o.(*corev1.Pod).Spec.NodeName}
 		}).
 		WithInterceptorFuncs(interceptor.Funcs{
-			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			List: func(ctx context.Context, c client.WithWatch, list client.ObjectList,
+				opts ...client.ListOption) error {
 				var what string
 				switch list.(type) {
 				case *corev1.PodList:

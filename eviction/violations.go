@@ -81,8 +81,8 @@ func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node
 	return found
 }
 
-// movable says that a pod runs, or is about to run, on a node that could be another one. The pods of a DaemonSet and the
-// kubelet's own belong to their nodes.
+// movable says that a pod runs, or is about to run, on a node that could be another one. The pods of a DaemonSet and
+// the kubelet's own belong to their nodes.
 func movable(pod *corev1.Pod) bool {
 	if pod.Spec.NodeName == "" || finished(pod) {
 		return false
