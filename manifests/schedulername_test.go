@@ -95,7 +95,8 @@ func TestSchedulerName(t *testing.T) {
 		},
 		"bound when it is created": {build.Pod("web").Namespace("shop").Node("worker").Obj(), theirs},
 		"another scheduler is chosen": {
-			build.Pod("web").Namespace("shop").Spec(func(s *corev1.PodSpec) { s.SchedulerName = "batch" }).Obj(), "batch",
+			build.Pod("web").Namespace("shop").Spec(func(s *corev1.PodSpec) { s.SchedulerName = "batch" }).Obj(),
+			"batch",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -105,7 +105,7 @@ func TestArgsInAScheme(t *testing.T) {
 		}
 	}
 	for wrong, want := range map[string]string{
-		"spred: {}\n": `unknown field "spred"`, "spread: {weight: x}\n": `unknown field "spread.weight"`,
+		"pods: {}\n": `unknown field "pods"`, "spread: {weight: x}\n": `unknown field "spread.weight"`,
 		"spread: {}\nspread: {}\n": `key "spread" already set in map`,
 	} {
 		if _, err := decode(wrong); err == nil || !strings.Contains(err.Error(), want) {

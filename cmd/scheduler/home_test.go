@@ -135,7 +135,7 @@ func freePort(t *testing.T) int {
 // get asks a scheduler, whose certificate is its own, with the credentials of a user.
 func (h *home) get(url string, user *rest.Config) (int, string) {
 	h.Helper()
-	user.TLSClientConfig.CAData, user.TLSClientConfig.CAFile, user.Insecure = nil, "", true
+	user.CAData, user.CAFile, user.Insecure = nil, "", true
 	config, err := rest.TLSConfigFor(user)
 	if err != nil {
 		h.Fatal(err)
@@ -217,15 +217,11 @@ func (h *home) offload(namespace, clusterID string) {
 	h.create(off)
 	off.Status.OffloadingPhase = v1beta1.PhaseReady
 	m := build.Map(clusterID).Obj()
-	if err := client.IgnoreAlreadyExists(h.Create(context.Background(), build.Namespace(m.Namespace).Obj())); err != nil {
-		h.Fatal(err)
-	}
-	if err := client.IgnoreAlreadyExists(h.Create(context.Background(), m)); err != nil {
-		h.Fatal(err)
-	}
+	h.create(build.Namespace(m.Namespace).Obj(), m)
 	patch := fmt.Sprintf(`{"status":{"currentMapping":{%q:{"remoteNamespace":%q,"phase":"Accepted"}}}}`,
 		namespace, namespace)
-	if err := h.Status().Patch(context.Background(), m, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+	accepted := client.RawPatch(types.MergePatchType, []byte(patch))
+	if err := h.Status().Patch(context.Background(), m, accepted); err != nil {
 		h.Fatal(err)
 	}
 	if err := h.Status().Update(context.Background(), off); err != nil {

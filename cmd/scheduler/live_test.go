@@ -75,7 +75,8 @@ func beside(h *home) {
 	if err != nil {
 		h.Fatal(err)
 	}
-	start(h.T, managed, "--kubeconfig="+h.kubeconfigOf("system:kube-scheduler"), "--leader-elect=false", "--secure-port=0")
+	start(h.T, managed, "--kubeconfig="+h.kubeconfigOf("system:kube-scheduler"),
+		"--leader-elect=false", "--secure-port=0")
 	address := h.serve(shipped(h.T, "side-by-side.yaml"))
 
 	ours := v1beta1.SchedulerName

