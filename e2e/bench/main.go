@@ -115,6 +115,9 @@ func names(all []part) string {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[0] == creator {
+		return createPods(ctx, args[1])
+	}
 	o, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

@@ -20,6 +20,7 @@ type schedulingOptions struct {
 	sizes        []int
 	sides        []side
 	pods, rounds int
+	pace         int
 	profiles     string
 }
 
@@ -37,12 +38,13 @@ func (o *schedulingOptions) flags(fs *flag.FlagSet) {
 	})
 	fs.IntVar(&o.pods, "scheduled", 1000, "pods per round in part scheduling")
 	fs.IntVar(&o.rounds, "scheduling-rounds", 5, "rounds of each side in part scheduling")
+	fs.IntVar(&o.pace, "pace", 50, "pods per second where part scheduling measures a stream; 0 leaves that out")
 	fs.StringVar(&o.profiles, "profiles", "", "folder for CPU profiles of part scheduling, one per size and side")
 }
 
 func (o *schedulingOptions) check() error {
-	if o.pods < 1 || o.rounds < 1 {
-		return errors.New("-scheduled and -scheduling-rounds must be at least 1")
+	if o.pods < 1 || o.rounds < 1 || o.pace < 0 {
+		return errors.New("-scheduled and -scheduling-rounds must be at least 1, and -pace not negative")
 	}
 	return nil
 }
@@ -151,34 +153,47 @@ func measureScheduling(ctx context.Context, o options) (_ report, err error) {
 		return nil, err
 	}
 	r := &schedulingResult{Pods: o.scheduling.pods, sides: o.scheduling.sides}
-	for _, size := range o.scheduling.sizes {
-		s, err := c.measure(ctx, size, o.scheduling)
+	for i, size := range o.scheduling.sizes {
+		if err := c.grow(ctx, size); err != nil {
+			return nil, err
+		}
+		s, err := c.measure(ctx, "backlog", o.scheduling.sides, o.scheduling)
 		if err != nil {
 			return nil, fmt.Errorf("%d nodes: %w", size, err)
 		}
 		r.Sizes = append(r.Sizes, s)
+		if i == 0 && o.scheduling.pace > 0 { // where the rest of scheduling is cheapest
+			some := slices.DeleteFunc(slices.Clone(o.scheduling.sides), func(s side) bool { return !streamed(s) })
+			if s, err = c.measure(ctx, "stream", some, o.scheduling); err != nil {
+				return nil, fmt.Errorf("stream: %w", err)
+			}
+			r.Stream, r.Pace = &s, o.scheduling.pace
+		}
 	}
 	return r, nil
 }
 
-// measure lets all sides take turns, so that what else the machine does meets all of them.
-func (c *schedulingCluster) measure(ctx context.Context, nodes int, o schedulingOptions) (schedulingSize, error) {
-	s := schedulingSize{Nodes: nodes, Rounds: map[string][]schedulingRound{}}
-	if err := c.grow(ctx, nodes); err != nil {
-		return s, err
+// measure lets sides take turns, so that what else the machine does meets all of them.
+func (c *schedulingCluster) measure(ctx context.Context, how string, all []side, o schedulingOptions) (
+	schedulingSize, error,
+) {
+	s := schedulingSize{Nodes: c.nodes, Rounds: map[string][]schedulingRound{}}
+	play := c.backlog
+	if how == "stream" {
+		play = c.steady
 	}
 	for n := range o.rounds {
-		order := slices.Clone(o.sides)
+		order := slices.Clone(all)
 		if n%2 == 1 { // or one side would always follow the same other
 			slices.Reverse(order)
 		}
 		for _, side := range order {
-			round, err := c.round(ctx, side, o)
+			round, err := c.round(ctx, side, o, play)
 			if err != nil {
 				return s, fmt.Errorf("round %d, %s: %w", n+1, side.name, err)
 			}
-			fmt.Fprintf(os.Stderr, "%d nodes, round %d of %d, %s: %d pods in %.2fs, CPU %.2fs\n",
-				nodes, n+1, o.rounds, side.name, o.pods, round.Seconds, round.CPU)
+			fmt.Fprintf(os.Stderr, "%d nodes, %s, round %d of %d, %s: %d pods in %.2fs, CPU %.2fs\n",
+				c.nodes, how, n+1, o.rounds, side.name, o.pods, round.Seconds, round.CPU)
 			s.Rounds[side.name] = append(s.Rounds[side.name], round)
 		}
 	}

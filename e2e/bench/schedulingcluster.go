@@ -149,17 +149,22 @@ func (c *schedulingCluster) grow(ctx context.Context, nodes int) error {
 // pods creates pods of a side, taking turns among its namespaces.
 func (c *schedulingCluster) pods(ctx context.Context, s side, prefix string, n int) error {
 	return each(n, func(i int) error {
-		b := build.Pod(fmt.Sprintf("%s-%d", prefix, i)).Namespace(s.namespaces[i%len(s.namespaces)]).
-			Label("app", prefix).Request(corev1.ResourceCPU, "10m").Request(corev1.ResourceMemory, "16Mi")
-		if s.away {
-			b.NodeSelector(v1beta1.LabelNodeType, v1beta1.NodeTypeVirtual).Tolerate(v1beta1.Toleration())
-		}
-		pod := b.Obj()
+		pod := s.pod(prefix, i)
 		if _, err := c.core.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return fmt.Errorf("create pod %s: %w", pod.Name, err)
 		}
 		return nil
 	})
+}
+
+// pod returns the i-th pod.
+func (s *side) pod(prefix string, i int) *corev1.Pod {
+	b := build.Pod(fmt.Sprintf("%s-%d", prefix, i)).Namespace(s.namespaces[i%len(s.namespaces)]).
+		Label("app", prefix).Request(corev1.ResourceCPU, "10m").Request(corev1.ResourceMemory, "16Mi")
+	if s.away {
+		b.NodeSelector(v1beta1.LabelNodeType, v1beta1.NodeTypeVirtual).Tolerate(v1beta1.Toleration())
+	}
+	return b.Obj()
 }
 
 // clean deletes the pods of a side and waits until they are gone.

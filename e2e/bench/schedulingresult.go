@@ -16,21 +16,34 @@ type schedulingSize struct {
 type schedulingResult struct {
 	Pods  int
 	Sizes []schedulingSize
-	sides []side
+	// Stream is what was measured with Pace pods a second, at the first size.
+	Stream *schedulingSize
+	Pace   int
+	sides  []side
 }
 
 func (r *schedulingResult) print(w io.Writer) {
 	fmt.Fprintf(w, "%d pods wait before the scheduler may begin; medians, and medians of the ratios within a round\n"+
 		"(CPU is the scheduler's, in milliseconds per pod; server is the API server with etcd)\n", r.Pods)
 	for _, size := range r.Sizes {
-		fmt.Fprintln(w)
-		t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		fmt.Fprintf(t, "%d nodes\tpods/s\tCPU\tserver\taway\tCPU ratio\ttime ratio\tlimit\tagainst\n", size.Nodes)
-		for _, s := range r.sides {
+		r.table(w, size)
+	}
+	if r.Stream != nil {
+		fmt.Fprintf(w, "\nA stream of %d pods a second:\n", r.Pace)
+		r.table(w, *r.Stream)
+	}
+}
+
+func (r *schedulingResult) table(w io.Writer, size schedulingSize) {
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(t, "%d nodes\tpods/s\tCPU\tserver\taway\tCPU ratio\ttime ratio\tlimit\tagainst\n", size.Nodes)
+	for _, s := range r.sides {
+		if len(size.Rounds[s.name]) > 0 {
 			r.row(t, size, s)
 		}
-		_ = t.Flush() // the writer's errors are the terminal's
 	}
+	_ = t.Flush() // the writer's errors are the terminal's
 }
 
 func (r *schedulingResult) row(w io.Writer, size schedulingSize, s side) {

@@ -29,8 +29,14 @@ type schedulingRound struct {
 	Away int
 }
 
-// round schedules the pods of one side, with a scheduler of its own that is held back until all of them exist.
-func (c *schedulingCluster) round(ctx context.Context, s side, o schedulingOptions) (r schedulingRound, err error) {
+// play lets a scheduler schedule pods. It calls start when what is to be measured begins, and returns when the last pod
+// is bound.
+type play func(ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func()) error
+
+// round schedules the pods of one side with a scheduler of its own.
+func (c *schedulingCluster) round(ctx context.Context, s side, o schedulingOptions, play play) (
+	r schedulingRound, err error,
+) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	sched, err := c.start(ctx, s)
@@ -44,34 +50,56 @@ func (c *schedulingCluster) round(ctx context.Context, s side, o schedulingOptio
 	if err := sched.wait(ctx, &sched.bound, warmUp); err != nil {
 		return r, fmt.Errorf("warm up: %w", err)
 	}
-	release := sched.hold()
-	defer release()
-	if err := c.pods(ctx, s, "pod", o.pods); err != nil {
-		return r, err
-	}
-	if err := sched.wait(ctx, &sched.seen, warmUp+o.pods); err != nil {
-		return r, err
-	}
-	away := sched.away.Load()
-	runtime.GC() // of what was needed to create the pods
 	end, err := c.profile(o, s)
 	if err != nil {
 		return r, err
 	}
-	cpu, server, start := selfCPU(), c.serverCPU(), time.Now()
-	release()
-	if err := sched.wait(ctx, &sched.bound, warmUp+o.pods); err != nil {
+	away := sched.away.Load()
+	var begun time.Time
+	err = play(ctx, sched, s, o, func() {
+		runtime.GC() // of what was needed to create pods
+		r.CPU, r.ServerCPU, begun = selfCPU(), c.serverCPU(), time.Now()
+	})
+	if err != nil {
 		return r, err
 	}
-	r.Seconds = time.Since(start).Seconds()
+	r.Seconds = time.Since(begun).Seconds()
 	if err := pause(ctx, trailing); err != nil {
 		return r, err
 	}
-	r.CPU, r.ServerCPU = selfCPU()-cpu, c.serverCPU()-server
+	r.CPU, r.ServerCPU = selfCPU()-r.CPU, c.serverCPU()-r.ServerCPU
 	r.Away = int(sched.away.Load() - away)
 	end()
 	sched.stop()
 	return r, c.clean(ctx, s)
+}
+
+// backlog holds the scheduler back until all pods exist, so that what is measured is how fast it can be.
+func (c *schedulingCluster) backlog(
+	ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func(),
+) error {
+	release := run.hold()
+	defer release()
+	if err := c.pods(ctx, s, "pod", o.pods); err != nil {
+		return err
+	}
+	if err := run.wait(ctx, &run.seen, warmUp+o.pods); err != nil {
+		return err
+	}
+	start()
+	release()
+	return run.wait(ctx, &run.bound, warmUp+o.pods)
+}
+
+// steady lets pods come more slowly than they could be scheduled.
+func (c *schedulingCluster) steady(
+	ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func(),
+) error {
+	start()
+	if err := c.stream(ctx, s, "pod", o); err != nil {
+		return err
+	}
+	return run.wait(ctx, &run.bound, warmUp+o.pods)
 }
 
 // profile starts a CPU profile, if wanted.
