@@ -2,6 +2,7 @@ package namespacemap
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,11 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-
-	"k8s.io/client-go/util/workqueue"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
@@ -292,5 +292,34 @@ func TestAFullMapFitsIntoTheStore(t *testing.T) {
 	}
 	if got := holds(now); got != MaxNamespaces {
 		t.Errorf("it holds %d", got)
+	}
+}
+
+func TestWordsAreFewerInACrowdedMap(t *testing.T) {
+	for name, test := range map[string]struct {
+		others, want int
+	}{
+		"there is room": {0, maxMessage},
+		"a crowd":       {crowd, crowdedMessage},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := build.Map("b").Want("shop", "shop-a")
+			for i := range test.others {
+				m.Want(fmt.Sprint("ns-", i), "x")
+			}
+			a := newAgent(t, []client.Object{build.Namespace("shop").UID("uid-1").Obj(), m.Obj()})
+			a.away.before = func(string, client.Object) error { return errors.New(strings.Repeat("m", 2000)) }
+			if _, err := a.visit(t, "shop"); err == nil {
+				t.Fatal("no error")
+			}
+			if got := len(a.entry(t).Message); got != test.want {
+				t.Errorf("a message of %d bytes, want %d", got, test.want)
+			}
+			a.home.forget()
+			_, _ = a.visit(t, "shop")
+			if len(a.home.writes) > 0 {
+				t.Errorf("the same was answered again: %v", a.home.writes)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package namespacemap
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -139,5 +140,30 @@ func TestMapViewListsOnlyMapsInTheirPlace(t *testing.T) {
 	}
 	if len(got) != 1 || got["b"] == nil {
 		t.Errorf("maps of %v, want that of b only", got)
+	}
+}
+
+// staleMaps is a cache that does not see what happens to maps.
+type staleMaps struct {
+	client.Client
+	m *v1beta1.NamespaceMap
+}
+
+func (s staleMaps) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if m, ok := o.(*v1beta1.NamespaceMap); ok {
+		s.m.DeepCopyInto(m)
+		return nil
+	}
+	return s.Client.Get(ctx, key, o, opts...)
+}
+
+func TestAnAgentAnswersOnceHoweverOldItsCacheIs(t *testing.T) {
+	a := newAgent(t, wantShop())
+	a.Home = staleMaps{a.home, mapOf(t, a.home, "b")}
+	for range 3 { // the twin's own events bring it back
+		a.mustVisit(t, "shop")
+	}
+	if got := len(a.home.writes); got != 1 {
+		t.Errorf("writes %v, want one answer", a.home.writes)
 	}
 }
