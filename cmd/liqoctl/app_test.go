@@ -148,10 +148,12 @@ func TestUsage(t *testing.T) {
 		},
 		"a switch that is not there":     {[]string{"unoffload", "namespace", "shop", "--all"}, "unknown flag: --all"},
 		"a short flag that is not there": {[]string{"explain", "pod", "x", "-z"}, "unknown shorthand flag: 'z' in -z"},
-		"a flag without its value":       {[]string{"offload", "namespace", "shop", "-l"}, "flag needs an argument: 'l' in -l"},
-		"time that runs backwards":       {[]string{"offload", "namespace", "shop", "--timeout", "-1s"}, "more than 0"},
-		"time without a unit":            {[]string{"unoffload", "namespace", "shop", "--timeout", "20"}, "missing unit"},
-		"no time":                        {[]string{"offload", "namespace", "shop", "--timeout", "0s"}, "more than 0"},
+		"a flag without its value": {[]string{"offload", "namespace", "shop", "-l"}, "flag needs an " +
+			"argument: 'l' in -l"},
+		"time that runs backwards": {[]string{"offload", "namespace", "shop", "--timeout", "-1s"}, "more than 0"},
+		"time without a unit": {[]string{"unoffload", "namespace", "shop", "--timeout", "20"}, "missing " +
+			"unit"},
+		"no time": {[]string{"offload", "namespace", "shop", "--timeout", "0s"}, "more than 0"},
 		"an unknown strategy": {
 			[]string{"offload", "namespace", "shop", "--pod-offloading-strategy", "remote"},
 			"use LocalAndRemote, Local or Remote",

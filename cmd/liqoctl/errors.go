@@ -85,7 +85,8 @@ func checkConfig(config *rest.Config) error {
 func checkLendable(config *rest.Config) error {
 	switch {
 	case config.Insecure:
-		return errors.New("insecure-skip-tls-verify is not allowed for a provider, whose agent must know whom it shows " +
+		return errors.New("insecure-skip-tls-verify is not allowed for a provider, whose agent must know whom it " +
+			"shows " +
 			"its token to: put certificate-authority-data in the kubeconfig instead")
 	case config.Proxy != nil:
 		return errors.New("proxy-url is not allowed for a provider, since it would send the agent's token through a " +

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,8 @@ func (f *explainFlags) add(cmd *cobra.Command) {
 }
 
 func (a *app) explain() *cobra.Command {
-	return group("explain", "Say which nodes may take a pod, and why not the others", a.explainPod(), a.explainNamespace())
+	return group("explain", "Say which nodes may take a pod, and why not the "+
+		"others", a.explainPod(), a.explainNamespace())
 }
 
 func (a *app) explainPod() *cobra.Command {
@@ -32,8 +34,8 @@ func (a *app) explainPod() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pod [NAME] [-f FILE]",
 		Short: "Say which nodes may take a pod, and why not the others",
-		Long: `Say of every node whether it may take a pod and, if not, name each rule that forbids it: the policy of its
-namespace, in the words of the scheduler, and the pod's own node selector, affinity, tolerations and requests.
+		Long: `Say of every node whether it may take a pod and, if not, name each rule that forbids it: the policy of
+its namespace, in the words of the scheduler, and the pod's own node selector, affinity, tolerations and requests.
 
 With --filename the pod need not exist yet. The file may also hold workloads, whose pods are explained, and several
 documents; NAME then picks one of them. Nothing is created.
@@ -87,8 +89,9 @@ func (a *app) explainNamespace() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "namespace NAME",
 		Short: "Say which nodes may take the pods of a namespace, and why not the others",
-		Long: `Say of every virtual node, and of the ordinary nodes as a whole, whether the policy of a namespace lets pods go
-there, in the words of the scheduler. Rules that pods have of their own are not looked at: explain pod does that.`,
+		Long: `Say of every virtual node, and of the ordinary nodes as a whole, whether the policy of a namespace
+lets pods go there, in the words of the scheduler. Rules that pods have of their own are not looked at: explain pod
+does that.`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFormat(f.output); err != nil {
@@ -116,23 +119,19 @@ func (a *app) subjects(file, name, namespace string) ([]explanation.Subject, err
 	if file == "" {
 		return nil, nil
 	}
-	in, title := a.In, "standard input"
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return nil, fmt.Errorf("read the pod: %w", err)
-		}
-		defer func() { _ = opened.Close() }() // only read from
-		in, title = opened, file
+	title := file
+	if file == "-" {
+		title = "standard input"
 	}
-	all, err := explanation.Subjects(in)
+	all, err := a.parse(file)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", title, err)
 	}
 	var chosen []explanation.Subject
 	for _, s := range all {
 		if own := s.Pod.Namespace; own != "" && namespace != "" && own != namespace {
-			return nil, usage("%s says that the namespace is %s, --namespace says %s: leave one out", title, own, namespace)
+			return nil, usage("%s says that the namespace is %s, --namespace says %s: leave one "+
+				"out", title, own, namespace)
 		}
 		if name == "" || s.Pod.Name == name {
 			chosen = append(chosen, s)
@@ -142,6 +141,17 @@ func (a *app) subjects(file, name, namespace string) ([]explanation.Subject, err
 		return nil, fmt.Errorf("%s has no pod called %q", title, name)
 	}
 	return chosen, nil
+}
+
+func (a *app) parse(file string) ([]explanation.Subject, error) {
+	if file == "-" {
+		return explanation.Subjects(a.In)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return explanation.Subjects(bytes.NewReader(text))
 }
 
 // showExplanations prints one explanation as it is, and several as a list.

@@ -159,11 +159,19 @@ func (a *app) offloadNamespace(ctx context.Context, name string, f *offloadFlags
 	}
 	home, existing, err := a.existing(ctx, name)
 	if err != nil && f.output != "" {
-		a.warn("whether namespace " + name + " is offloaded already is not known, so flags that are not given mean their " +
+		a.warn("whether namespace " + name + " is offloaded already is not known, so flags that are not given mean " +
+			"their " +
 			"default: " + oneLine(err))
 	} else if err != nil {
 		return err
 	}
+	return a.offloadAs(ctx, home, name, f, existing)
+}
+
+// offloadAs offloads a namespace, or prints how it would; existing is what it has already.
+func (a *app) offloadAs(
+	ctx context.Context, home *cluster, name string, f *offloadFlags, existing *v1beta1.NamespaceOffloading,
+) error {
 	spec, err := f.spec(existing)
 	if err != nil {
 		return err

@@ -77,7 +77,8 @@ func look(ctx context.Context, home *cluster, namespace string) (*scene, error) 
 // losses says what a change takes away, "" if that is nothing.
 func (s *scene) losses(existing *v1beta1.NamespaceOffloading, spec v1beta1.NamespaceOffloadingSpec) string {
 	if s.blind != "" {
-		return fmt.Sprintf("This may delete twins of namespace %s with everything in them, or forbid pods where they run; "+
+		return fmt.Sprintf("This may delete twins of namespace %s with everything in them, or forbid pods where "+
+			"they run; "+
 			"which ones cannot be seen (%s).", existing.Namespace, s.blind)
 	}
 	changed := existing.DeepCopy()

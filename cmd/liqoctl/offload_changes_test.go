@@ -27,10 +27,13 @@ func TestOffloadKeepsWhatNoFlagSays(t *testing.T) {
 		want *build.OffloadingBuilder
 		code int
 	}{
-		"no flag":      {had: had(), want: had()},
-		"the strategy": {had: had(), args: []string{"--pod-offloading-strategy", "Local"}, want: had().Strategy("Local")},
+		"no flag": {had: had(), want: had()},
+		"the strategy": {
+			had: had(), args: []string{"--pod-offloading-strategy", "Local"}, want: had().Strategy("Local"),
+		},
 		"the default strategy, on purpose": {
-			had: had(), args: []string{"--pod-offloading-strategy", "LocalAndRemote"}, want: had().Strategy("LocalAndRemote"),
+			had: had(), args: []string{"--pod-offloading-strategy", "LocalAndRemote"},
+			want: had().Strategy("LocalAndRemote"),
 		},
 		"the selector": {
 			had: had(), args: []string{"-l", "c=d"}, want: had().Selector(build.Selector("c", "d")),
@@ -74,7 +77,8 @@ func TestOffloadPrintsWithoutACluster(t *testing.T) {
 	s := newStage(t)
 	s.client = failing(s.client, errors.New("nobody answers"), &v1beta1.NamespaceOffloading{}, nil)
 	code, out, errOut := s.run("offload", "namespace", "shop", "-o", "yaml")
-	const want = "warning: whether namespace shop is offloaded already is not known, so flags that are not given mean " +
+	const want = "warning: whether namespace shop is offloaded already is not known, so flags that are not given " +
+		"mean " +
 		"their default: read the offloading of namespace shop: nobody answers\n"
 	if diff := cmp.Diff(want, errOut); code != exitDone || diff != "" {
 		t.Errorf("exit code %d (-want,+got):\n%s", code, diff)
@@ -110,7 +114,8 @@ func TestOffloadAsksBeforeItTakesSomethingAway(t *testing.T) {
 		},
 		"a cluster less, and home": {
 			had: build.Offloading("shop"), args: []string{"-l", "region=eu", strategy, "Remote"},
-			want: "This deletes the twins of namespace shop on c and everything in them. Pods that run where that is no " +
+			want: "This deletes the twins of namespace shop on c and everything in them. Pods that run where that " +
+				"is no " +
 				"longer permitted: 2; they stay there until they are deleted.",
 		},
 		"a cluster more": {
@@ -122,7 +127,8 @@ func TestOffloadAsksBeforeItTakesSomethingAway(t *testing.T) {
 			off.Spec.PodEvictionStrategy = test.eviction
 			s := newStage(t, occupied(off)...)
 			s.status = offloadedOn(v1beta1.PhaseReady, map[string]v1beta1.ClusterCondition{"b": twinReady})
-			code, _, errOut := s.run(append([]string{"offload", "namespace", "shop"}, test.args...)...)
+			args := append([]string{"offload", "namespace", "shop"}, test.args...)
+			code, _, errOut := s.run(args...)
 			if test.want == "" {
 				if code != exitDone {
 					t.Errorf("exit code %d: %s", code, errOut)
@@ -134,14 +140,14 @@ func TestOffloadAsksBeforeItTakesSomethingAway(t *testing.T) {
 				t.Errorf("exit code %d, got %q, want %q", code, errOut, want)
 			}
 			s.typed = "no\n"
-			if code, _, _ = s.run(append([]string{"offload", "namespace", "shop"}, test.args...)...); code != exitFailed {
+			if code, _, _ = s.run(args...); code != exitFailed {
 				t.Errorf("exit code %d after a no", code)
 			}
 			if len(s.applied) > 0 {
 				t.Error("something was applied")
 			}
 			s.typed = "y\n"
-			if code, _, errOut = s.run(append([]string{"offload", "namespace", "shop"}, test.args...)...); code != exitDone {
+			if code, _, errOut = s.run(args...); code != exitDone {
 				t.Errorf("exit code %d after a yes: %s", code, errOut)
 			}
 		})

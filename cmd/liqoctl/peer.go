@@ -92,9 +92,6 @@ func (a *app) runPeer(ctx context.Context, f *peerFlags) error {
 	if err != nil {
 		return err
 	}
-	if away.Unlendable != nil {
-		return fmt.Errorf("provider: %w", away.Unlendable)
-	}
 	p := &peering.Peering{
 		Home: home, Away: away, HomeID: f.homeID, AwayID: f.clusterID,
 		Endpoint: away.Endpoint, AsPeer: away.As, NodeName: f.nodeName, NodeLabels: labels,
@@ -134,6 +131,9 @@ func (a *app) both(f remoteFlags) (home, away *cluster, err error) {
 	away, err = a.Connect(f.kubeconfig, f.context, a.warn)
 	if err != nil {
 		return nil, nil, fmt.Errorf("provider: %w", err)
+	}
+	if away.Unlendable != nil {
+		return nil, nil, fmt.Errorf("provider: %w", away.Unlendable)
 	}
 	return home, away, nil
 }

@@ -6,14 +6,15 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/schedplugin/placement"
 )
 
-// admit changes a pod that does not exist yet as admission will when it is created, as far as this concerns where it may
-// go, and returns what is worth knowing about that.
+// admit changes a pod that does not exist yet as admission will when it is created, as far as this concerns where it
+// may go, and returns what is worth knowing about that.
 func (f *Facts) admit(pod *corev1.Pod) []string {
 	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		taint := corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute}
@@ -36,16 +37,23 @@ func (f *Facts) admit(pod *corev1.Pod) []string {
 		return []string{fmt.Sprintf("the pod cannot be created: RuntimeClass %q does not exist "+
 			"(kubectl get runtimeclasses lists those that do)", name)}
 	}
-	var notes []string
+	return append(overhead(pod, class), scheduling(pod, class)...)
+}
+
+func overhead(pod *corev1.Pod, class *nodev1.RuntimeClass) (notes []string) {
 	if class.Overhead != nil {
 		if len(pod.Spec.Overhead) > 0 && !apiequality.Semantic.DeepEqual(pod.Spec.Overhead, class.Overhead.PodFixed) {
 			notes = append(notes, fmt.Sprintf(
-				"the pod cannot be created: its overhead is not the one of RuntimeClass %q", name))
+				"the pod cannot be created: its overhead is not the one of RuntimeClass %q", class.Name))
 		}
 		pod.Spec.Overhead = class.Overhead.PodFixed
 	}
+	return notes
+}
+
+func scheduling(pod *corev1.Pod, class *nodev1.RuntimeClass) (notes []string) {
 	if class.Scheduling == nil {
-		return notes
+		return nil
 	}
 	pod.Spec.Tolerations = append(pod.Spec.Tolerations, class.Scheduling.Tolerations...)
 	selector := maps.Clone(pod.Spec.NodeSelector)
@@ -56,7 +64,7 @@ func (f *Facts) admit(pod *corev1.Pod) []string {
 		value := class.Scheduling.NodeSelector[key]
 		if own, found := selector[key]; found && own != value {
 			notes = append(notes, fmt.Sprintf("the pod cannot be created: its node selector says %s=%s, RuntimeClass "+
-				"%q says %s=%s", key, own, name, key, value))
+				"%q says %s=%s", key, own, class.Name, key, value))
 			continue
 		}
 		selector[key] = value

@@ -78,27 +78,32 @@ func subjects(decoder runtime.Decoder, document []byte) (pods []Subject, others 
 	if err := utilyaml.Unmarshal(asJSON, &meta); err != nil || meta.Kind == "" || meta.APIVersion == "" {
 		return nil, nil, errors.New("it is no Kubernetes object: apiVersion and kind are missing")
 	}
-	if meta.Kind == "List" && meta.APIVersion == "v1" {
-		for _, item := range meta.Items {
-			found, other, err := subjects(decoder, item.Raw)
-			if err != nil {
-				return nil, nil, err
-			}
-			pods, others = append(pods, found...), append(others, other...)
+	for _, item := range meta.Items {
+		found, other, err := subjects(decoder, item.Raw)
+		if err != nil {
+			return nil, nil, err
 		}
+		pods, others = append(pods, found...), append(others, other...)
+	}
+	if meta.Kind == "List" {
 		return pods, others, nil
 	}
+	return object(decoder, document, meta.Kind)
+}
+
+// object returns the pod of one object, or its kind.
+func object(decoder runtime.Decoder, document []byte, kind string) ([]Subject, []string, error) {
 	// Strictly, and from the document as it is: a duplicate key is a mistake too.
-	object, _, err := decoder.Decode(document, nil, nil)
+	decoded, _, err := decoder.Decode(document, nil, nil)
 	if runtime.IsNotRegisteredError(err) {
-		return nil, []string{"a " + meta.Kind}, nil
+		return nil, []string{"a " + kind}, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", meta.Kind, err)
+		return nil, nil, fmt.Errorf("%s: %w", kind, err)
 	}
-	subject, ok := subjectOf(object, meta.Kind)
+	subject, ok := subjectOf(decoded, kind)
 	if !ok {
-		return nil, []string{"a " + meta.Kind}, nil
+		return nil, []string{"a " + kind}, nil
 	}
 	return []Subject{subject}, nil, nil
 }

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	aPod      = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {containers: [{name: a, image: b}]}\n"
+	aPod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\nspec: {containers: [{name: a, " +
+		"image: b}]}\n"
 	aTemplate = "{metadata: {labels: {a: b}}, spec: {containers: [{name: a, image: b}]}}"
 	aService  = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
 	aCustom   = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: web}\n"
@@ -53,15 +54,17 @@ func TestPodsOfAFile(t *testing.T) {
 				"- {apiVersion: v1, kind: Pod, metadata: {name: x}}\n",
 			want: []string{"/x"},
 		},
-		"nothing":         {file: "", wantErr: "it is empty: " + give},
-		"only comments":   {file: "# no\n---\n", wantErr: "it is empty: " + give},
-		"no pod":          {file: aService, wantErr: "it has no pod, but a Service: " + give},
-		"a kind unknown":  {file: aCustom, wantErr: "it has no pod, but a Widget: " + give},
-		"no object":       {file: "a: b\n", wantErr: "document 1: it is no Kubernetes object: apiVersion and kind are missing"},
+		"nothing":        {file: "", wantErr: "it is empty: " + give},
+		"only comments":  {file: "# no\n---\n", wantErr: "it is empty: " + give},
+		"no pod":         {file: aService, wantErr: "it has no pod, but a Service: " + give},
+		"a kind unknown": {file: aCustom, wantErr: "it has no pod, but a Widget: " + give},
+		"no object": {file: "a: b\n", wantErr: "document 1: it is no Kubernetes object: apiVersion and kind " +
+			"are missing"},
 		"a list of words": {file: "- a\n", wantErr: "document 1: it is no Kubernetes object"},
 		"bad YAML":        {file: aPod + "---\na: [\n", wantErr: "document 2: yaml: "},
 		"an unknown field": {
-			file: strings.Replace(aPod, "spec:", "spek:", 1), wantErr: `document 1: Pod: strict decoding error: unknown field "spek"`,
+			file: strings.Replace(aPod, "spec:", "spek:", 1), wantErr: `document 1: Pod: strict decoding error: ` +
+				`unknown field "spek"`,
 		},
 		"a duplicate key": {file: aPod + "kind: Pod\n", wantErr: `key "kind" already set`},
 		"a wrong type": {

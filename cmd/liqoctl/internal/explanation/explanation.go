@@ -1,5 +1,5 @@
-// Package explanation says of every node whether it may take a pod and, when it may not, each rule that forbids it. It is
-// pure: facts and a pod go in, sentences come out.
+// Package explanation says of every node whether it may take a pod and, when it may not, each rule that forbids it. It
+// is pure: facts and a pod go in, sentences come out.
 //
 // What the policy of a namespace says comes from package placement, in the very sentences of the scheduler. The pod's
 // own rules come on top, in the words of Kubernetes' scheduler followed by what they are about. What could not be read

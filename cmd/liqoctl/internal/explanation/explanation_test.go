@@ -16,8 +16,8 @@ import (
 	"github.com/twinspace/twinspace/e2e/build"
 )
 
-// shop returns the facts of most cases: two ordinary nodes; provider-1 selected with its twin ready, provider-2 selected
-// without, provider-3 not selected.
+// shop returns the facts of most cases: two ordinary nodes; provider-1 selected with its twin ready, provider-2
+// selected without, provider-3 not selected.
 func shop(change ...func(*v1beta1.NamespaceOffloading)) *scene {
 	off := build.Offloading("shop").Strategy(v1beta1.Remote).Phase(v1beta1.PhaseInProgress).
 		Selector(build.Selector("region", "eu")).Obj()
@@ -121,10 +121,12 @@ func (s *scene) unread(sources ...explanation.Source) *scene {
 }
 
 func liqoClass() *nodev1.RuntimeClass {
-	return &nodev1.RuntimeClass{Scheduling: &nodev1.Scheduling{
+	class := &nodev1.RuntimeClass{Scheduling: &nodev1.Scheduling{
 		NodeSelector: map[string]string{v1beta1.LabelNodeType: v1beta1.NodeTypeVirtual},
 		Tolerations:  []corev1.Toleration{v1beta1.Toleration()},
 	}}
+	class.Name = v1beta1.RuntimeClass
+	return class
 }
 
 func strategy(s v1beta1.PodOffloadingStrategy) func(*v1beta1.NamespaceOffloading) {
@@ -244,7 +246,8 @@ func TestWhereAPodMayGo(t *testing.T) {
 			want: []string{
 				"provider-1: refused | UntoleratedTaint: node(s) had untolerated taint(s): gpu=yes:NoSchedule | " +
 					"(the node is not ready: the agent is gone)",
-				"worker-1: refused | NodeUnschedulable: node(s) were unschedulable: kubectl uncordon worker-1 ends that",
+				"worker-1: refused | NodeUnschedulable: node(s) were unschedulable: kubectl uncordon worker-1 ends " +
+					"that",
 				"worker-2: refused | UntoleratedTaint: node(s) had untolerated taint(s): " +
 					"virtual-node.liqo.io/not-allowed=true:NoExecute",
 			},

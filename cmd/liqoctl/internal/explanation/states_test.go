@@ -24,9 +24,11 @@ func TestHowItStandsWithAPod(t *testing.T) {
 		off.Spec.PodEvictionStrategy = v1beta1.EvictOnPolicyChange
 	}
 	const (
-		foreign = `the policy is not applied by scheduler "theirs" unless it is one of ours: the verdicts are what the ` +
+		foreign = `the policy is not applied by scheduler "theirs" unless it is one of ours: the verdicts are what ` +
+			`the ` +
 			"policy says, not what it does; set schedulerName: default-scheduler or liqo-scheduler"
-		beside = `the policy is not applied by scheduler "default-scheduler", beside which ours runs here: the verdicts ` +
+		beside = `the policy is not applied by scheduler "default-scheduler", beside which ours runs here: the ` +
+			`verdicts ` +
 			"are what the policy says, not what it does; set schedulerName: liqo-scheduler"
 		notRead = `whether scheduler "default-scheduler" applies the policy is not known (you may not read leases): ` +
 			"where ours runs beside another, only pods with schedulerName: liqo-scheduler follow the policy"
@@ -61,19 +63,22 @@ func TestHowItStandsWithAPod(t *testing.T) {
 		},
 		"running where it may no longer": {
 			facts: shop(), pod: build.Pod("web").Node("worker-1").Phase("Running").Obj(), state: "Running",
-			want: "pod shop/web runs on worker-1, which the policy no longer permits: strategy Remote sends the pods of " +
+			want: "pod shop/web runs on worker-1, which the policy no longer permits: strategy Remote sends the " +
+				"pods of " +
 				"this namespace to virtual nodes (it stays until it is deleted)",
 			notes: []string{load},
 		},
 		"running where it may no longer, and pods are evicted": {
 			facts: shop(evicting), pod: build.Pod("web").Node("provider-3").Phase("Running").Obj(), state: "Running",
-			want: "pod shop/web runs on provider-3, which the policy no longer permits: cluster is not selected for this " +
+			want: "pod shop/web runs on provider-3, which the policy no longer permits: cluster is not selected " +
+				"for this " +
 				"namespace (it is evicted while another permitted node could take it)",
 			notes: []string{load},
 		},
 		"running where the twin is not ready any more": {
 			facts: shop(), pod: build.Pod("web").Node("provider-2").Phase("Running").Obj(), state: "Running",
-			want: "pod shop/web runs on provider-2, to which a new pod would wait to go: the twin namespace on cluster " +
+			want: "pod shop/web runs on provider-2, to which a new pod would wait to go: the twin namespace on " +
+				"cluster " +
 				`"provider-2" is not ready yet`,
 			notes: []string{load},
 		},
@@ -88,9 +93,11 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			notes: []string{"you may not read nodes", load},
 		},
 		"bound behind the scheduler's back": {
-			facts: shop(strategy(v1beta1.Local)), pod: backedOff(build.Pod("web").Node("provider-1").Phase("Pending").Obj()),
+			facts: shop(strategy(v1beta1.Local)),
+			pod:   backedOff(build.Pod("web").Node("provider-1").Phase("Pending").Obj()),
 			state: "Bound",
-			want: "pod shop/web is bound to provider-1, which the policy does not permit: strategy Local keeps the pods " +
+			want: "pod shop/web is bound to provider-1, which the policy does not permit: strategy Local keeps the " +
+				"pods " +
 				"of this namespace at home",
 			notes: []string{"the node says: OffloadingBackOff: not here", load},
 		},
@@ -104,7 +111,8 @@ func TestHowItStandsWithAPod(t *testing.T) {
 		},
 		"gated": {
 			facts: shop(), pod: build.Pod("web").Spec(gate).Obj(), state: "Gated",
-			want: "pod shop/web is held by its scheduling gate example.com/quota: no scheduler looks at it until that " +
+			want: "pod shop/web is held by its scheduling gate example.com/quota: no scheduler looks at it until " +
+				"that " +
 				"is removed",
 			notes: []string{load},
 		},
@@ -122,7 +130,8 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			facts: shop(), pod: build.Pod("web").Node("provider-1").Obj(), new: true, state: "NotCreated",
 			want: "pod shop/web, if created, may go to 1 of 5 nodes",
 			notes: []string{
-				"spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod that " +
+				"spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod " +
+					"that " +
 					"is not permitted Pending, with reason OffloadingBackOff", load,
 			},
 		},
@@ -130,7 +139,8 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			facts: shop(), pod: build.Pod("web").Node("worker-9").Obj(), new: true, state: "NotCreated",
 			want: "pod shop/web, if created, may go to no node",
 			notes: []string{
-				"spec.nodeName passes the scheduler by, and node worker-9 does not exist: the pod is deleted again", load,
+				"spec.nodeName passes the scheduler by, and node worker-9 does not exist: the pod is deleted " +
+					"again", load,
 			},
 		},
 		"another scheduler": {
@@ -256,9 +266,11 @@ func TestWhereThePodsOfANamespaceMayGo(t *testing.T) {
 		},
 		"twins may not be read": {
 			facts: shop().unread(explanation.Maps), want: []string{
-				`provider-1: unknown | Unknown: whether the twin namespace on cluster "provider-1" is ready is not known: ` +
+				`provider-1: unknown | Unknown: whether the twin namespace on cluster "provider-1" is ready is not ` +
+					`known: ` +
 					"you may not read namespacemaps",
-				`provider-2: unknown | Unknown: whether the twin namespace on cluster "provider-2" is ready is not known: ` +
+				`provider-2: unknown | Unknown: whether the twin namespace on cluster "provider-2" is ready is not ` +
+					`known: ` +
 					"you may not read namespacemaps",
 				"provider-3: refused | " + notSelected, "worker-1,worker-2: refused | " + remote,
 			}, summary: "pods of namespace shop may perhaps go to 2 of 5 nodes: not everything is known",
@@ -281,7 +293,8 @@ func TestWhereThePodsOfANamespaceMayGo(t *testing.T) {
 		},
 		"nodes may not be read, strategy Remote": {
 			facts: shop(settled).unread(explanation.Nodes), want: []string{
-				`: unknown | Unknown: you may not read nodes | (its NamespaceOffloading says of the twin on cluster "b": ` +
+				`: unknown | Unknown: you may not read nodes | (its NamespaceOffloading says of the twin on ` +
+					`cluster "b": ` +
 					"NamespaceCreated)",
 				": refused | " + remote,
 			}, summary: "pods of namespace shop may go to nodes that are not known: you may not read nodes",
@@ -319,7 +332,8 @@ func TestAPodWhoseNodesMayNotBeRead(t *testing.T) {
 	if diff := cmp.Diff(want, lines(got.Verdicts)); diff != "" {
 		t.Errorf("(-want,+got):\n%s", diff)
 	}
-	if want := "pod shop/web is pending: it may go to nodes that are not known: you may not read nodes"; got.Summary != want {
+	if want := "pod shop/web is pending: it may go to nodes that are not known: you may not read " +
+		"nodes"; got.Summary != want {
 		t.Errorf("got %q, want %q", got.Summary, want)
 	}
 }
@@ -360,8 +374,9 @@ func TestThePolicyInForce(t *testing.T) {
 			}),
 			want: explanation.Policy{
 				Offloaded: true, Phase: "Terminating", Strategy: "Remote",
-				Selector: "a in (b, c) and d exists and e not in (f), or g > 1 and h does not exist and i < 2, or nothing",
-				Spread:   "Weighted by label cost", Eviction: "OnPolicyChange",
+				Selector: "a in (b, c) and d exists and e not in (f), or g > 1 and h does not exist and i < 2, or " +
+					"nothing",
+				Spread: "Weighted by label cost", Eviction: "OnPolicyChange",
 			},
 		},
 	} {

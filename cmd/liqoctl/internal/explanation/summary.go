@@ -144,7 +144,8 @@ func podNotes(f *Facts, e *Explanation, pod *corev1.Pod) []string {
 // direct is about a pod that names its node and so passes the scheduler by.
 func direct(f *Facts, name string) string {
 	if f.Unread[Nodes] == "" && f.node(name) == nil {
-		return fmt.Sprintf("spec.nodeName passes the scheduler by, and node %s does not exist: the pod is deleted again", name)
+		return fmt.Sprintf("spec.nodeName passes the scheduler by, and node %s does not exist: the pod is deleted "+
+			"again", name)
 	}
 	return "spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod that is " +
 		"not permitted Pending, with reason OffloadingBackOff"
@@ -152,7 +153,8 @@ func direct(f *Facts, name string) string {
 
 // whose warns of schedulers that do not apply the policy.
 func whose(f *Facts, scheduler string) string {
-	const so = "the policy is not applied by scheduler %q%s: the verdicts are what the policy says, not what it does; " +
+	const so = "the policy is not applied by scheduler %q%s: the verdicts are what the policy says, not what it " +
+		"does; " +
 		"set schedulerName: %s"
 	switch {
 	case scheduler == v1beta1.SchedulerName, scheduler == corev1.DefaultSchedulerName && !f.Beside &&
@@ -161,7 +163,8 @@ func whose(f *Facts, scheduler string) string {
 	case scheduler != corev1.DefaultSchedulerName && f.Beside:
 		return fmt.Sprintf(so, scheduler, "", v1beta1.SchedulerName)
 	case scheduler != corev1.DefaultSchedulerName:
-		return fmt.Sprintf(so, scheduler, " unless it is one of ours", corev1.DefaultSchedulerName+" or "+v1beta1.SchedulerName)
+		return fmt.Sprintf(so, scheduler, " unless it is one of ours", corev1.DefaultSchedulerName+" or "+
+			""+v1beta1.SchedulerName)
 	case f.Beside:
 		return fmt.Sprintf(so, scheduler, ", beside which ours runs here", v1beta1.SchedulerName)
 	}

@@ -94,7 +94,8 @@ func (f *Facts) declared(rule *placement.Rule) []Verdict {
 		}
 		out = append(out, Verdict{
 			Nodes: []string{v.Name}, Virtual: true, Cluster: v.Spec.ClusterID, Outcome: outcome,
-			Reasons: append(reasons, Reason{ReasonNoNode, "the node does not exist yet: is the provider's agent running?"}),
+			Reasons: append(reasons, Reason{ReasonNoNode, "the node does not exist yet: is the provider's agent " +
+				"running?"}),
 		})
 	}
 	return out
@@ -141,7 +142,8 @@ func (f *Facts) onNode(class, name string) *Verdict {
 	}
 	node := f.node(name)
 	if node == nil {
-		return &Verdict{Nodes: []string{name}, Outcome: Refused, Reasons: []Reason{{ReasonNoNode, "the node does not exist"}}}
+		return &Verdict{Nodes: []string{name}, Outcome: Refused, Reasons: []Reason{{ReasonNoNode, "the node does " +
+			"not exist"}}}
 	}
 	v := f.verdict(&rule, node, nil)
 	return &v
