@@ -382,3 +382,26 @@ func TestPinsOfVolumes(t *testing.T) {
 func toVirtual() *v1beta1.ClusterSelector {
 	return build.Selector(v1beta1.LabelNodeType, v1beta1.NodeTypeVirtual)
 }
+
+// Another writer adds a condition between our read and our write: it stays, and ours comes in the next round.
+func TestAnotherWritersConditionIsNeverLost(t *testing.T) {
+	r, s := newReconciler(t, shop(evicting(v1beta1.Local), webPod("a", "home-1"))...)
+	s.refuse = func(what string) error {
+		if !strings.HasPrefix(what, "patch") {
+			return nil
+		}
+		s.refuse = nil // once
+		off, _ := said(t, s)
+		ready := metav1.Condition{Type: "Ready", Status: metav1.ConditionTrue, Reason: "Ready"}
+		meta.SetStatusCondition(&off.Status.Conditions, ready)
+		return s.Status().Update(t.Context(), off)
+	}
+	if result := look(t, r); result.RequeueAfter != retryConflict {
+		t.Errorf("looks again after %v", result.RequeueAfter)
+	}
+	look(t, r)
+	off, mine := said(t, s)
+	if mine.Reason != ReasonAllPermitted || !meta.IsStatusConditionTrue(off.Status.Conditions, "Ready") {
+		t.Errorf("conditions %+v", off.Status.Conditions)
+	}
+}
