@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,7 +15,6 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler"
 	"k8s.io/kubernetes/pkg/scheduler/apis/config"
-	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	frameworkruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 
 	"github.com/twinspace/twinspace/e2e/build"
@@ -108,16 +105,8 @@ func TestBatchesStayOn(t *testing.T) {
 			_, ctx := ktesting.NewTestContext(t)
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
-			data, err := os.ReadFile(filepath.Join("..", "manifests", "scheduler", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			obj, _, err := configscheme.Codecs.UniversalDecoder().Decode(data, nil, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			profiles := obj.(*config.KubeSchedulerConfiguration).Profiles
-			for _, plugin := range profiles[0].PluginConfig {
+			profile := shipped(t, file)
+			for _, plugin := range profile.PluginConfig {
 				if args, ok := plugin.Args.(*config.PodTopologySpreadArgs); ok {
 					args.DefaultingType = config.ListDefaulting
 				}
@@ -125,7 +114,7 @@ func TestBatchesStayOn(t *testing.T) {
 			client := fake.NewClientset()
 			s, err := scheduler.New(ctx, client, scheduler.NewInformerFactory(client, 0), nil,
 				func(string) events.EventRecorder { return nil },
-				scheduler.WithProfiles(profiles...), scheduler.WithFrameworkOutOfTreeRegistry(Plugins()),
+				scheduler.WithProfiles(profile), scheduler.WithFrameworkOutOfTreeRegistry(Plugins()),
 				scheduler.WithKubeConfig(&rest.Config{Host: "http://127.0.0.1:1"}))
 			if err != nil {
 				t.Fatal(err)
