@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 
 	"github.com/twinspace/twinspace/e2e/env"
@@ -140,8 +141,7 @@ func sidesNamed(list string) ([]side, error) {
 
 // measureScheduling lets schedulers with and without our plugins schedule the same pods onto the same fake nodes.
 func measureScheduling(ctx context.Context, o options) (_ report, err error) {
-	klog.SetOutput(discard{}) // the schedulers' log of what they configure
-	klog.LogToStderr(false)
+	klog.SetLogger(logr.Discard()) // the schedulers' log of what they configure
 	fmt.Fprintln(os.Stderr, "starting an API server ...")
 	up, down, err := playground(ctx, env.Options{Bin: o.bin, Bare: true})
 	if err != nil {
@@ -199,7 +199,3 @@ func (c *schedulingCluster) measure(ctx context.Context, how string, all []side,
 	}
 	return s, nil
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }

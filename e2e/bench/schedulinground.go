@@ -31,7 +31,7 @@ type schedulingRound struct {
 
 // play lets a scheduler schedule pods. It calls start when what is to be measured begins, and returns when the last pod
 // is bound.
-type play func(ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func()) error
+type play func(ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func() error) error
 
 // round schedules the pods of one side with a scheduler of its own.
 func (c *schedulingCluster) round(ctx context.Context, s side, o schedulingOptions, play play) (
@@ -50,15 +50,16 @@ func (c *schedulingCluster) round(ctx context.Context, s side, o schedulingOptio
 	if err := sched.wait(ctx, &sched.bound, warmUp); err != nil {
 		return r, fmt.Errorf("warm up: %w", err)
 	}
-	end, err := c.profile(o, s)
-	if err != nil {
-		return r, err
-	}
 	away := sched.away.Load()
 	var begun time.Time
-	err = play(ctx, sched, s, o, func() {
+	end := func() {}
+	err = play(ctx, sched, s, o, func() (err error) {
 		runtime.GC() // of what was needed to create pods
+		if end, err = c.profile(o, s); err != nil {
+			return err
+		}
 		r.CPU, r.ServerCPU, begun = selfCPU(), c.serverCPU(), time.Now()
+		return nil
 	})
 	if err != nil {
 		return r, err
@@ -76,7 +77,7 @@ func (c *schedulingCluster) round(ctx context.Context, s side, o schedulingOptio
 
 // backlog holds the scheduler back until all pods exist, so that what is measured is how fast it can be.
 func (c *schedulingCluster) backlog(
-	ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func(),
+	ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func() error,
 ) error {
 	release := run.hold()
 	defer release()
@@ -86,16 +87,20 @@ func (c *schedulingCluster) backlog(
 	if err := run.wait(ctx, &run.seen, warmUp+o.pods); err != nil {
 		return err
 	}
-	start()
+	if err := start(); err != nil {
+		return err
+	}
 	release()
 	return run.wait(ctx, &run.bound, warmUp+o.pods)
 }
 
 // steady lets pods come more slowly than they could be scheduled.
 func (c *schedulingCluster) steady(
-	ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func(),
+	ctx context.Context, run *schedulerRun, s side, o schedulingOptions, start func() error,
 ) error {
-	start()
+	if err := start(); err != nil {
+		return err
+	}
 	if err := c.stream(ctx, s, "pod", o); err != nil {
 		return err
 	}
