@@ -63,6 +63,7 @@ e2e: build build-race ## Run the scenarios on three clusters only
 
 .PHONY: bench
 bench: build ## Measure what the system costs, as ratios from one run
+	go test ./schedplugin -run "^$$" -bench Attempt
 	go run ./e2e/bench -bin bin
 
 .PHONY: lint
