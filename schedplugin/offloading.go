@@ -140,8 +140,8 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 
 // EventsToRegister names the scheduler's own events that can end a refusal. Changes of our kinds and of namespaces wake
 // pods by themselves, see [policies.change]: the scheduler would not start while a kind that it is told to watch is
-// missing. Taints are among the events because kube-scheduler otherwise wakes every pod that the policy refused whenever
-// the taints of any node change.
+// missing. Taints are among the events because kube-scheduler would otherwise wake every pod that the policy refused
+// whenever the taints of any node change.
 func (o *Offloading) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
 	events := fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint
 	return []fwk.ClusterEventWithHint{{

@@ -248,17 +248,17 @@ func TestNodesThatWake(t *testing.T) {
 		want          fwk.QueueingHint
 		wantErr       bool
 	}{
-		"a permitted node is new":                            {pod, nil, eu, fwk.Queue, false},
-		"a node becomes selected":                            {pod, us, eu, fwk.Queue, false},
-		"a node was permitted before":                        {pod, eu, eu.DeepCopy(), fwk.QueueSkip, false},
-		"a node was permitted before, with another taint":    {pod, eu, untainted, fwk.QueueSkip, false},
-		"a node is not selected any more":                    {pod, eu, us, fwk.QueueSkip, false},
-		"an ordinary node is new":                            {pod, nil, build.Node("worker-1"), fwk.QueueSkip, false},
-		"a node is new whose twin is coming":                 {pod, nil, virtual("provider-2", "eu"), fwk.QueueSkip, false},
-		"a permitted node is new that the pod does not want": {golden, nil, eu, fwk.QueueSkip, false},
-		"a permitted node becomes what the pod wants":        {golden, eu, gold, fwk.Queue, false},
-		"what the pod wants becomes selected":                {golden, us, gold, fwk.Queue, false},
-		"not a node":                                         {pod, nil, pod, fwk.Queue, true},
+		"a permitted node is new":                     {pod, nil, eu, fwk.Queue, false},
+		"a node becomes selected":                     {pod, us, eu, fwk.Queue, false},
+		"a node was permitted before":                 {pod, eu, eu.DeepCopy(), fwk.QueueSkip, false},
+		"a permitted node has other taints":           {pod, eu, untainted, fwk.QueueSkip, false},
+		"a node is not selected any more":             {pod, eu, us, fwk.QueueSkip, false},
+		"an ordinary node is new":                     {pod, nil, build.Node("worker-1"), fwk.QueueSkip, false},
+		"a node is new whose twin is coming":          {pod, nil, virtual("provider-2", "eu"), fwk.QueueSkip, false},
+		"a permitted node is new but not wanted":      {golden, nil, eu, fwk.QueueSkip, false},
+		"a permitted node becomes what the pod wants": {golden, eu, gold, fwk.Queue, false},
+		"what the pod wants becomes selected":         {golden, us, gold, fwk.Queue, false},
+		"not a node":                                  {pod, nil, pod, fwk.Queue, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := events[0].QueueingHintFn(f.policies.logger, test.pod, test.before, test.after)

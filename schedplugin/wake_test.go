@@ -36,7 +36,8 @@ func TestPodsAreNotWokenForNodesThatTheyDoNotWant(t *testing.T) {
 		},
 		{
 			"ordinary nodes are permitted, and nobody looks at each of them",
-			func() { f.policies.putOffloading(offload("shop", v1beta1.LocalAndRemote)) }, "shop/eu shop/unreadable shop/us",
+			func() { f.policies.putOffloading(offload("shop", v1beta1.LocalAndRemote)) },
+			"shop/eu shop/unreadable shop/us",
 		},
 	} {
 		step.change()

@@ -66,8 +66,9 @@ func TestAPodThatNamesItsVirtualNodeIsHeldToThePolicy(t *testing.T) {
 			}
 			var remotes corev1.PodList
 			w.Expect(away(test.node).List(w.ctx, &remotes)).To(Succeed())
+			uid := string(pods[name].UID)
 			NewWithT(t).Expect(remotes.Items).NotTo(ContainElement(
-				HaveField("ObjectMeta.Annotations", HaveKeyWithValue(v1beta1.AnnotationHomeUID, string(pods[name].UID))),
+				HaveField("ObjectMeta.Annotations", HaveKeyWithValue(v1beta1.AnnotationHomeUID, uid)),
 			), "no remote pod")
 			var events eventsv1.EventList
 			w.Expect(w.home.List(w.ctx, &events, client.InNamespace(w.ns))).To(Succeed())

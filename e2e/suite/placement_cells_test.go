@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	. "github.com/onsi/gomega"
 	"golang.org/x/sync/errgroup"
@@ -166,7 +165,8 @@ func (w *world) virtualNode(name, provider string, labels ...string) *v1beta1.Vi
 	w.t.Cleanup(func() {
 		g, ctx := NewWithT(w.t), context.Background()
 		g.Expect(client.IgnoreNotFound(w.home.Delete(ctx, vn))).To(Succeed())
-		g.Eventually(func() error { return w.home.Get(ctx, client.ObjectKey{Name: name}, &corev1.Node{}) }, later, poll).
+		node := &corev1.Node{}
+		g.Eventually(func() error { return w.home.Get(ctx, client.ObjectKey{Name: name}, node) }, later, poll).
 			Should(MatchError(notFound, "not found"), "node %s leaves", name)
 	})
 	w.create(vn)
@@ -242,6 +242,3 @@ func (w *world) hold(provider string) (letGo func()) {
 	w.t.Cleanup(letGo)
 	return letGo
 }
-
-// since says how long ago something was.
-func since(start time.Time) time.Duration { return time.Since(start).Round(time.Millisecond) }

@@ -34,17 +34,19 @@ const heldBack = "a test holds the pods of this namespace back"
 func (w *world) holdBindings() (letGo func()) {
 	w.t.Helper()
 	name := "hold-bindings-of-" + w.ns
+	namespace := map[string]string{corev1.LabelMetadataName: w.ns}
+	rule := admissionv1.RuleWithOperations{
+		Operations: []admissionv1.OperationType{admissionv1.Create},
+		Rule: admissionv1.Rule{
+			APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods/binding"},
+		},
+	}
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: admissionv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionv1.MatchResources{
-				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: w.ns}},
-				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-					Operations: []admissionv1.OperationType{admissionv1.Create},
-					Rule: admissionv1.Rule{
-						APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods/binding"},
-					},
-				}}},
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: namespace},
+				ResourceRules:     []admissionv1.NamedRuleWithOperations{{RuleWithOperations: rule}},
 			},
 			Validations: []admissionv1.Validation{{Expression: "false", Message: heldBack}},
 		},

@@ -54,8 +54,8 @@ func kubectl(ctx context.Context, input io.Reader, args ...string) error {
 	return nil
 }
 
-// P2: files with namespaces, their offloadings and their pods, twenty of each. Where the offloading comes last, the label
-// on the namespace announces it.
+// P2: files with namespaces, their offloadings and their pods, twenty of each. Where the offloading comes last, the
+// label on the namespace announces it.
 func TestPodsThatAreAppliedTogetherWithTheOffloadingObeyIt(t *testing.T) {
 	const namespaces, perFile = 20, 5
 	w := newWorld(t, "batch")

@@ -38,8 +38,8 @@ func (w *world) priority(name string, value int32) {
 	})
 }
 
-// large returns a pod that leaves no room for another of its kind on an ordinary node of any cluster. Three of them fill
-// a virtual node.
+// large returns a pod that leaves no room for another of its kind on an ordinary node of any cluster. Three of them
+// fill a virtual node.
 func large(ns, name, priority string) *build.PodBuilder {
 	return build.Pod(name).Namespace(ns).Request(corev1.ResourceCPU, "30").Spec(func(s *corev1.PodSpec) {
 		s.PriorityClassName = priority
@@ -50,7 +50,8 @@ func large(ns, name, priority string) *build.PodBuilder {
 // cleared removes the namespace's pods at home and waits until they are gone, so that they are in nobody's way.
 func (w *world) cleared() {
 	w.t.Helper()
-	w.Expect(w.home.DeleteAllOf(w.ctx, &corev1.Pod{}, client.InNamespace(w.ns), client.GracePeriodSeconds(0))).To(Succeed())
+	w.Expect(w.home.DeleteAllOf(w.ctx, &corev1.Pod{}, client.InNamespace(w.ns), client.GracePeriodSeconds(0))).
+		To(Succeed())
 	w.Eventually(func() ([]corev1.Pod, error) {
 		var pods corev1.PodList
 		err := w.home.List(w.ctx, &pods, client.InNamespace(w.ns))
@@ -85,7 +86,8 @@ func TestARefusalPreemptsNobody(t *testing.T) {
 			pod: large(local.ns, "pushy", "preempt-high").Spec(pinned("provider-1")).Obj(), says: []string{localStays},
 		},
 		"not offloaded, and it wants a virtual node": {
-			pod: large(plain.ns, "pushy", "preempt-high").Spec(pinned("provider-1")).Obj(), says: []string{notOffloaded},
+			pod:  large(plain.ns, "pushy", "preempt-high").Spec(pinned("provider-1")).Obj(),
+			says: []string{notOffloaded},
 		},
 	}
 	for name, c := range pushy {
@@ -132,7 +134,7 @@ func TestPodsAreScheduledInBatches(t *testing.T) {
 			}
 			w.createCells(cells)
 			w.settle(t, cells)
-			NewWithT(t).Expect(hits()-before).To(BeNumerically(">=", 1), "pods that went where the first pod's search said")
+			NewWithT(t).Expect(hits()-before).To(BeNumerically(">=", 1), "pods for which no node was searched")
 			w.cleared()
 		})
 	}

@@ -50,11 +50,13 @@ func table() map[string]row {
 	class := outcomes{classGoes, runs, twinTaken, notSelected}
 	ordinary := outcomes{runs, notOffloaded, notOffloaded, notOffloaded}
 	invalid := outcomes{runs, badSelector, badSelector, badSelector}
+	nowhere := everywhere(notOffloaded)
+	going := outcomes{runs, goingAway, goingAway, goingAway}
 	ready := func(o outcomes) outcomes { o.notReady = runs; return o }
 	return map[string]row{
 		"not offloaded":                      {"table-ordinary", "", ordinary, ordinary},
 		"not offloaded, another class":       {"table-ordinary", "other", ordinary, ordinary},
-		"not offloaded, class liqo":          {"table-ordinary", "liqo", everywhere(notOffloaded), everywhere(notOffloaded)},
+		"not offloaded, class liqo":          {"table-ordinary", "liqo", nowhere, nowhere},
 		"Local":                              {"table-local", "", local, local},
 		"Local, another class":               {"table-local", "other", local, local},
 		"Local, class liqo":                  {"table-local", "liqo", class, ready(class)},
@@ -67,10 +69,10 @@ func table() map[string]row {
 		"selector invalid":                   {"table-invalid", "", invalid, ready(both)},
 		"announced, not offloaded":           {"table-announced", "", everywhere(unprocessed), ready(both)},
 		"announced, not offloaded, liqo":     {"table-announced", "liqo", everywhere(unprocessed), ready(class)},
-		"going away, was Local":              {"table-going-local", "", outcomes{runs, goingAway, goingAway, goingAway}, ordinary},
-		"going away, was LocalAndRemote":     {"table-going-both", "", outcomes{runs, goingAway, goingAway, goingAway}, ordinary},
+		"going away, was Local":              {"table-going-local", "", going, ordinary},
+		"going away, was LocalAndRemote":     {"table-going-both", "", going, ordinary},
 		"going away, was Remote":             {"table-going-remote", "", everywhere(twinsLeave), ordinary},
-		"going away, was Remote, class liqo": {"table-going-remote", "liqo", everywhere(goingAway), everywhere(notOffloaded)},
+		"going away, was Remote, class liqo": {"table-going-remote", "liqo", everywhere(goingAway), nowhere},
 	}
 }
 

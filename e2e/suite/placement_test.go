@@ -62,6 +62,8 @@ func TestThePodsOwnAffinityAppliesOnTopOfTheStrategy(t *testing.T) {
 	} {
 		w = newWorld(t, "cells-"+strings.ToLower(string(strategy)))
 		w.create(build.Offloading(w.ns).Strategy(strategy).Obj())
+		// Only then, since a pod that must wait on is not woken to hear of another reason.
+		w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
 		for column, c := range columns {
 			c.pod = column.pod(w.ns)
 			cells[string(strategy)+", affinity to "+column.affinity+" nodes, class "+column.class] = c
@@ -71,8 +73,17 @@ func TestThePodsOwnAffinityAppliesOnTopOfTheStrategy(t *testing.T) {
 	w.settle(t, cells)
 	for name, c := range cells {
 		if c.on == "" {
-			w.Expect(w.scheduling(c.pod)).To(ContainElement(ContainSubstring(c.says[0])), "event of %s", name)
+			// The event is written after the condition, by somebody else.
+			w.Eventually(func() ([]string, error) { return w.scheduling(c.pod) }).
+				Should(ContainElement(ContainSubstring(c.says[0])), "event of %s", name)
 		}
+		// P8: Kubernetes gives the toleration to pods of the class, the scheduler to those that it sends away.
+		want := 0
+		if c.on == aVirtualNode || c.pod.Spec.RuntimeClassName != nil {
+			want = 1
+		}
+		w.Expect(w.home.Get(w.ctx, client.ObjectKeyFromObject(c.pod), c.pod)).To(Succeed())
+		w.Expect(tolerations(c.pod)).To(Equal(want), name)
 	}
 }
 

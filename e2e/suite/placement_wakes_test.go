@@ -90,13 +90,24 @@ func (c counted) woken(before counted) float64 {
 	for series, value := range grown {
 		switch {
 		case strings.Contains(series, `queue="unschedulable"`), strings.Contains(series, `event="UnscheduledPodAdd"`),
-			strings.Contains(series, `event="ScheduleAttemptFailure"`), strings.Contains(series, `event="BackoffComplete"`),
+			strings.Contains(series, `event="ScheduleAttemptFailure"`),
+			strings.Contains(series, `event="BackoffComplete"`),
 			strings.Contains(series, `event="PopFromBackoffQ"`):
 		default:
 			woken += value
 		}
 	}
 	return woken
+}
+
+// alone waits until no pod is left that earlier scenarios kept waiting: the scheduler counts all alike.
+func (w *world) alone() {
+	w.t.Helper()
+	w.Eventually(func() ([]corev1.Pod, error) {
+		var pods corev1.PodList
+		err := w.home.List(w.ctx, &pods, client.MatchingFields{"spec.nodeName": ""})
+		return pods.Items, err
+	}).Should(BeEmpty())
 }
 
 // then returns the cells with the node where they run at last.
@@ -113,6 +124,7 @@ func TestATwinOrALabelWakesThePodsThatItHelpsAndNoOthers(t *testing.T) {
 	either := build.Selector(corev1.LabelHostname, "provider-1")
 	either.NodeSelectorTerms = append(either.NodeSelectorTerms, build.Selector("tier", "gold").NodeSelectorTerms...)
 	root := newWorld(t, "wakes-plain")
+	root.alone()
 	silver := root.virtualNode("provider-1-silver", "provider-1", "tier", "silver")
 	local, label := newWorld(t, "wakes-local"), newWorld(t, "wakes-label")
 	twin, taken := newWorld(t, "wakes-twin"), newWorld(t, "wakes-taken")
@@ -158,7 +170,8 @@ func TestATwinOrALabelWakesThePodsThatItHelpsAndNoOthers(t *testing.T) {
 			change()
 			root.settle(t, then(cells, on))
 			after := root.counted()
-			NewWithT(t).Expect(after.woken(before)).To(BeEquivalentTo(len(cells)), "%v", after.incoming.minus(before.incoming))
+			NewWithT(t).Expect(after.woken(before)).
+				To(BeEquivalentTo(len(cells)), "%v", after.incoming.minus(before.incoming))
 		})
 	}
 	wakes("a twin that is ready", open, byTwin, "provider-2")
@@ -171,9 +184,10 @@ func TestATwinOrALabelWakesThePodsThatItHelpsAndNoOthers(t *testing.T) {
 }
 
 // P4: the same of a node that becomes ready. The pod itself may be tried before that, when its twin is. The others are
-// such as only the policy refuses: Kubernetes itself tries pods again that name a node whenever the taints of any change.
+// such as only the policy refuses: Kubernetes wakes pods that want certain nodes whenever any node's taints change.
 func TestANodeThatBecomesReadyWakesThePodsThatItHelpsAndNoOthers(t *testing.T) {
 	late := newWorld(t, "ready-late")
+	late.alone()
 	plain, nowhere, taken := newWorld(t, "ready-plain"), newWorld(t, "ready-nowhere"), newWorld(t, "ready-taken")
 	taken.block("provider-2")
 	late.create(
@@ -199,7 +213,8 @@ func TestANodeThatBecomesReadyWakesThePodsThatItHelpsAndNoOthers(t *testing.T) {
 	after := late.counted()
 	grown := after.refusals.minus(before.refusals)
 	for _, reason := range []string{"NotOffloaded", "RuntimeClass", "TwinFailed"} {
-		late.Expect(grown.sum(`reason="`+reason+`"`)).To(BeZero(), "%s: %v", reason, after.incoming.minus(before.incoming))
+		late.Expect(grown.sum(`reason="`+reason+`"`)).
+			To(BeZero(), "%s: %v", reason, after.incoming.minus(before.incoming))
 	}
 	t.Run("the others wait on", func(t *testing.T) { late.settle(t, others) })
 }

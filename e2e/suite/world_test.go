@@ -102,8 +102,8 @@ type world struct {
 	ns   string
 }
 
-// newWorld makes a namespace at home, labelled with the given pairs of key and value, which goes after the scenario, and
-// returns what acts on it. Nobody waits for it to be gone: Kubernetes takes its time with that, and the scenarios that
+// newWorld makes a namespace at home, labelled with pairs of key and value, which goes after the scenario, and returns
+// what acts on it. Nobody waits for it to be gone: Kubernetes takes its time with that, and the scenarios that
 // are about it wait themselves.
 func newWorld(t *testing.T, ns string, labels ...string) *world {
 	t.Helper()
