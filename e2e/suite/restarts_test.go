@@ -26,18 +26,22 @@ import (
 )
 
 const (
-	// crashes is how often in a row everything of ours is killed, crowd how many namespaces are on the move then.
+	// crashes is how often in a row everything of ours is killed, crowd how many namespaces there are, movers how many
+	// of them are being offloaded or un-offloaded meanwhile. What takes time is Kubernetes deleting namespaces.
 	crashes = 10
 	crowd   = 200
+	movers  = 100
+	// settled is how long it may take until all have arrived.
+	settled = 5 * time.Minute
 	// crowdPrefix begins the names of these namespaces.
 	crowdPrefix = "crash-"
 	// askers is how many requests the scenario itself has under way at once.
 	askers = 16
 )
 
-// TestCrashesLoseNoTwinAndLeaveNone kills the controller-manager and both agents while half of the namespaces are being
-// offloaded and the other half un-offloaded, some of these by the deletion of the home namespace; ten times in a row.
-// Each is killed when a number of namespaces, drawn anew, has arrived: so it dies in the middle, on any machine.
+// TestCrashesLoseNoTwinAndLeaveNone kills the controller-manager and both agents while some namespaces are being
+// offloaded and others un-offloaded, a part of these by the deletion of the home namespace; ten times in a row. Each is
+// killed when a number of namespaces, drawn anew, has arrived: so it dies in the middle, on any machine.
 func TestCrashesLoseNoTwinAndLeaveNone(t *testing.T) {
 	seed := uint64(time.Now().UnixNano()) //nolint:gosec // G115: any number will do
 	t.Logf("seed %d", seed)
@@ -49,11 +53,11 @@ func TestCrashesLoseNoTwinAndLeaveNone(t *testing.T) {
 	t.Cleanup(c.clear)
 	for round := range crashes {
 		start := time.Now()
-		c.move(round)
+		c.move()
 		c.crash()
 		c.settles()
-		t.Logf("round %d: %d offloaded, %d not, of these %d gone; %.1fs", round+1, c.offloaded.Len(),
-			crowd-c.offloaded.Len(), crowd-c.there.Len(), time.Since(start).Seconds())
+		t.Logf("round %d: %d came, %d went, %d are offloaded; %.1fs", round+1, c.rising.Len(), c.falling.Len(),
+			c.offloaded.Len(), time.Since(start).Seconds())
 	}
 }
 
@@ -70,24 +74,25 @@ type churn struct {
 	rising, falling sets.Set[string]
 }
 
-// move asks for the next state: who was offloaded is taken back, who was not is offloaded.
-func (c *churn) move(round int) {
+// move asks for the next state of some: who was offloaded is taken back, who was not is offloaded.
+func (c *churn) move() {
 	c.t.Helper()
-	c.rising, c.falling = sets.New[string](), c.offloaded
+	c.rising, c.falling = sets.New[string](), sets.New[string]()
 	var deleted []string
-	for i := range crowd {
-		if name := fmt.Sprintf("%s%03d", crowdPrefix, i); !c.falling.Has(name) && (round > 0 || i%2 == 0) {
+	for _, i := range c.random.Perm(crowd)[:movers] {
+		switch name := fmt.Sprintf("%s%03d", crowdPrefix, i); {
+		case !c.offloaded.Has(name):
 			c.rising.Insert(name)
-		}
-	}
-	for _, name := range sets.List(c.falling) {
-		if c.random.IntN(4) == 0 {
-			deleted = append(deleted, name)
+		default:
+			c.falling.Insert(name)
+			if c.random.IntN(4) == 0 {
+				deleted = append(deleted, name)
+			}
 		}
 	}
 	fresh := c.rising.Difference(c.there)
 	c.there = c.there.Union(fresh).Delete(deleted...)
-	c.offloaded = c.rising.Clone()
+	c.offloaded = c.offloaded.Difference(c.falling).Union(c.rising)
 	c.each(fresh, func(ctx context.Context, name string) error {
 		return c.home.Create(ctx, build.Namespace(name).Obj())
 	})
@@ -125,7 +130,7 @@ func (c *churn) crash() {
 		moment := c.random.IntN(c.rising.Len() + c.falling.Len())
 		c.t.Logf("%s is killed when %d have arrived", process, moment)
 		group.Go(func() error {
-			err := wait.PollUntilContextTimeout(ctx, poll, outage, true, func(ctx context.Context) (bool, error) {
+			err := wait.PollUntilContextTimeout(ctx, poll, settled, true, func(ctx context.Context) (bool, error) {
 				arrived, err := c.arrived(ctx)
 				return arrived >= moment, err
 			})
@@ -175,7 +180,7 @@ func (c *churn) settles() {
 		for _, provider := range providers() {
 			c.awaySide(g, provider, namespaces)
 		}
-	}).WithTimeout(outage).WithPolling(5 * poll).Should(Succeed())
+	}).WithTimeout(settled).WithPolling(5 * poll).Should(Succeed())
 }
 
 // homeSide looks at what users see, and at the rights of agents; it returns the namespaces' UIDs.
