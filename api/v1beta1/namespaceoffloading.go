@@ -69,8 +69,8 @@ const (
 )
 
 // Spread says how the scheduler distributes the namespace's pods over home and providers. It is a preference among the
-// nodes that may take a pod and have room for it, never a reason to leave it pending, and it moves no pod that runs. What
-// a pod says by its own preferred node affinity goes first (own).
+// nodes that may take a pod and have room for it, never a reason to leave it pending, and it moves no pod that runs.
+// What a pod says by its own preferred node affinity goes first (own).
 //
 // +kubebuilder:validation:XValidation:rule="self.policy != 'Weighted' || has(self.weightLabel)",fieldPath=.weightLabel,reason=FieldValueRequired,message="must be set when policy is Weighted"
 // +kubebuilder:validation:XValidation:rule="self.policy == 'Weighted' || !has(self.weightLabel)",fieldPath=.weightLabel,reason=FieldValueForbidden,message="may only be set when policy is Weighted"
