@@ -216,7 +216,9 @@ func narrow(t *testing.T, admin client.Client, warnings *warned) {
 func switches(t *testing.T, admin client.Client) {
 	const want = `must be "true" or absent`
 	refused := func(err error) bool { return apierrors.IsInvalid(err) && strings.Contains(err.Error(), want) }
-	for value, ok := range map[string]bool{"true": true, "false": true, "yes": false, "True": false, "1": false, "": false} {
+	for value, ok := range map[string]bool{
+		"true": true, "false": true, "yes": false, "True": false, "1": false, "": false,
+	} {
 		ns := build.Namespace("switched").Label(v1beta1.LabelEnabled, value).Obj()
 		if err := admin.Create(t.Context(), ns, client.DryRunAll); ok != (err == nil) || !ok && !refused(err) {
 			t.Errorf("%q on a new namespace: %v", value, err)
@@ -244,7 +246,8 @@ func switches(t *testing.T, admin client.Client) {
 		t.Fatal(err)
 	}
 	until(t, "the policy's return", func(ctx context.Context) bool {
-		return refused(admin.Create(ctx, build.Namespace("new").Label(v1beta1.LabelEnabled, "yes").Obj(), client.DryRunAll))
+		ns := build.Namespace("new").Label(v1beta1.LabelEnabled, "yes").Obj()
+		return refused(admin.Create(ctx, ns, client.DryRunAll))
 	})
 	old.Labels["other"] = "changed"
 	if err := admin.Update(t.Context(), old); err != nil {

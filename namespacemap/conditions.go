@@ -218,8 +218,8 @@ func whyNone(selectorError error, selector *v1beta1.ClusterSelector, candidates 
 	case len(candidates) == 0:
 		return "there is no virtual node yet: peer with a cluster by liqoctl peer"
 	default:
-		return fmt.Sprintf("the cluster selector (%s) matches none of the virtual nodes; nearest: %s", spelled(selector),
-			nearest(selector, candidates))
+		return fmt.Sprintf("the cluster selector (%s) matches none of the virtual nodes; nearest: %s",
+			spelled(selector), nearest(selector, candidates))
 	}
 }
 

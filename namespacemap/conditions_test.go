@@ -69,7 +69,8 @@ func TestConditionsOf(t *testing.T) {
 			wantRequired: "True", wantStatus: "False", wantReason: "Terminating", wantMessage: "being deleted",
 		},
 		"the same cluster under another id": {
-			facts:        clusterFacts{Selected: true, Want: "shop-a", Twice: "cluster c is cluster b under another id"},
+			facts: clusterFacts{Selected: true, Want: "shop-a",
+				Twice: "cluster c is cluster b under another id"},
 			wantRequired: "True", wantStatus: "False", wantReason: "DuplicateCluster",
 			wantMessage: "cluster c is cluster b under another id",
 		},

@@ -47,8 +47,8 @@ func (o *Offloadings) duplicates(ctx context.Context, candidates []Candidate) (m
 				twice = map[string]string{}
 			}
 			id := clusterOf(tenant.Name)
-			twice[id] = fmt.Sprintf("cluster %s is cluster %s under another id (the UID of its kube-system is %s), which has "+
-				"the twin: remove one of the two peerings", id, first, uid)
+			twice[id] = fmt.Sprintf("cluster %s is cluster %s under another id (the UID of its kube-system is %s), "+
+				"which has the twin: remove one of the two peerings", id, first, uid)
 		}
 	}
 	return twice, nil

@@ -48,7 +48,8 @@ func TestOneClusterUnderTwoIDs(t *testing.T) {
 					t.Errorf("%s is asked for twin %q, want %q", id, got, want)
 				}
 				ready := find(off.Status.RemoteNamespacesConditions[id], v1beta1.ConditionReady)
-				if ready.Reason != wantReason || id == tc.second && !strings.Contains(ready.Message, "remove one of the two") {
+				advised := strings.Contains(ready.Message, "remove one of the two")
+				if ready.Reason != wantReason || advised != (id == tc.second) {
 					t.Errorf("%s: %+v", id, ready)
 				}
 			}

@@ -44,7 +44,8 @@ func (o *Offloadings) force(ctx context.Context, p *pass) (done bool, again time
 			twin = facts.Entry.RemoteNamespace
 		}
 		m := &v1beta1.NamespaceMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.TenantNamespace(id), Name: id}}
-		o.Events.Eventf(p.off, m, corev1.EventTypeWarning, "TwinLeftBehind", "Release", "%s", leftBehind(id, twin, facts))
+		o.Events.Eventf(p.off, m, corev1.EventTypeWarning, "TwinLeftBehind", "Release", "%s",
+			leftBehind(id, twin, facts))
 	}
 	return true, 0, nil
 }

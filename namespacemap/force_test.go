@@ -58,19 +58,19 @@ func TestForceGivesUpOnlyWhatDoesNotGo(t *testing.T) {
 		wantAgain time.Duration
 		wantTold  []string
 	}{
-		"a provider that cannot be reached is given up at once": {c: unreachableTwin(), wantGone: true, wantTold: []string{
-			"Warning TwinLeftBehind cluster c: namespace shop-a is left behind, its agent deletes it as soon as it can " +
-				"(the provider's API server cannot be reached)",
+		"one that cannot be reached is given up at once": {c: unreachableTwin(), wantGone: true, wantTold: []string{
+			"Warning TwinLeftBehind cluster c: namespace shop-a is left behind, its agent deletes it as soon as it " +
+				"can (the provider's API server cannot be reached)",
 		}},
 		"one that answers has its time": {c: heldTwin(), after: 3 * time.Second, wantAgain: 7 * time.Second},
 		"one that answers has had its time": {c: heldTwin(), after: forceGrace, wantGone: true, wantTold: []string{
-			"Warning TwinLeftBehind cluster c: namespace shop-a is left behind, its agent deletes it as soon as it can " +
-				"(namespace shop-a is being deleted: example.com/hold in 1 resource instances)",
+			"Warning TwinLeftBehind cluster c: namespace shop-a is left behind, its agent deletes it as soon as it " +
+				"can (namespace shop-a is being deleted: example.com/hold in 1 resource instances)",
 		}},
 		"an agent that has not spoken has its time": {c: accepted("shop-a"), wantAgain: forceGrace},
 		"an agent that never speaks": {c: accepted("shop-a"), after: time.Minute, wantGone: true, wantTold: []string{
-			"Warning TwinLeftBehind cluster c: namespace shop-a is left behind, its agent deletes it as soon as it can " +
-				"(waiting for the agent to delete namespace shop-a)",
+			"Warning TwinLeftBehind cluster c: namespace shop-a is left behind, its agent deletes it as soon as it " +
+				"can (waiting for the agent to delete namespace shop-a)",
 		}},
 		"one hopeless, one not": {b: heldTwin(), c: unreachableTwin(), after: time.Second, wantAgain: 9 * time.Second},
 		"nothing is left":       {wantGone: true},
@@ -181,7 +181,8 @@ func TestWhatForceLeftBehindIsSwept(t *testing.T) {
 func movedMap(t *testing.T, h *homeSide) client.Object {
 	t.Helper()
 	left := mapOf(t, h, "c")
-	return build.Map("b").Has("shop", left.Status.CurrentMapping["shop"].RemoteNamespace, v1beta1.MappingTerminating).Obj()
+	twin := left.Status.CurrentMapping["shop"].RemoteNamespace
+	return build.Map("b").Has("shop", twin, v1beta1.MappingTerminating).Obj()
 }
 
 // A namespace that is offloaded again while its twin is left behind gets that twin back, with what is in it.

@@ -74,7 +74,8 @@ func unmet(term *corev1.NodeSelectorTerm, c Candidate) []string {
 }
 
 func meets(term corev1.NodeSelectorTerm, c Candidate) bool {
-	parsed, err := nodeaffinity.NewNodeSelector(&corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{term}})
+	terms := []corev1.NodeSelectorTerm{term}
+	parsed, err := nodeaffinity.NewNodeSelector(&corev1.NodeSelector{NodeSelectorTerms: terms})
 	return err == nil && parsed.Match(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: c.NodeName, Labels: c.Labels}})
 }
 

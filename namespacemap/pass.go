@@ -63,7 +63,10 @@ func (p *pass) namespaceLeaving() bool {
 
 // want returns the twin's name on a cluster, or nothing if it shall have none.
 func (p *pass) want(clusterID string) string {
-	if p.leaving() || p.refused != nil || p.twice[clusterID] != "" || !p.selected.Has(clusterID) && p.kept[clusterID] == 0 {
+	if p.leaving() || p.refused != nil || p.twice[clusterID] != "" {
+		return ""
+	}
+	if !p.selected.Has(clusterID) && p.kept[clusterID] == 0 {
 		return ""
 	}
 	return p.twin

@@ -29,7 +29,8 @@ const stamp = "made by the namespace's label " + v1beta1.LabelEnabled
 type Quick struct {
 	// Home reads from caches.
 	Home client.Client
-	// Events tells users why a namespace is not offloaded: there is no NamespaceOffloading yet to say it. nil tells nobody.
+	// Events tells users why a namespace is not offloaded: there is no NamespaceOffloading yet to say it. nil tells
+	// nobody.
 	Events events.EventRecorder
 }
 

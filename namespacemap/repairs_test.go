@@ -233,8 +233,10 @@ func TestFailuresOnTheWayOutAreVisible(t *testing.T) {
 			left:  accepted("shop-a"), want: "label namespace shop",
 		},
 		"the agent's rights, when its twin is gone": {
-			fails: func(verb string, o client.Object) bool { return verb == "delete" && o.GetName() == "liqo-tenant-b" },
-			want:  "delete role binding liqo-tenant-b in shop",
+			fails: func(verb string, o client.Object) bool {
+				return verb == "delete" && o.GetName() == "liqo-tenant-b"
+			},
+			want: "delete role binding liqo-tenant-b in shop",
 		},
 		"the finalizer, when all is gone": {
 			fails: func(verb string, o client.Object) bool { return verb == "patch" && o.GetName() == "offloading" },

@@ -51,8 +51,8 @@ func (r *Maps) volumesOf(ctx context.Context, node *v1beta1.VirtualNode) (string
 		return "", nil
 	}
 	slices.Sort(claims)
-	return fmt.Sprintf("waiting for volumes on this virtual node that would be lost, %d left: delete the claims %s, or accept "+
-		"the loss by annotating the VirtualNode with %s=true", len(claims), listed(claims, ", "),
+	return fmt.Sprintf("waiting for volumes on this virtual node that would be lost, %d left: delete the claims %s, "+
+		"or accept the loss by annotating the VirtualNode with %s=true", len(claims), listed(claims, ", "),
 		v1beta1.AnnotationForceRemoval), nil
 }
 

@@ -87,15 +87,16 @@ func (h *homeSide) kubelet(t *testing.T, node string) v1beta1.VirtualNodeConditi
 }
 
 func TestATwinStaysWhileAVolumeIsOnTheLeavingVirtualNode(t *testing.T) {
-	h := leavingProvider(t, volume("pv-1", "shop/data", "b-1"), volume("pv-2", "bank/data", "c-1"), volume("pv-3", "", "b-1"))
+	h := leavingProvider(t, volume("pv-1", "shop/data", "b-1"), volume("pv-2", "bank/data", "c-1"),
+		volume("pv-3", "", "b-1"))
 	h.mustOffload(t, "shop") // before anybody has looked at volumes
 	h.mustProvide(t)
 	h.mustOffload(t, "shop")
 	if got := mapOf(t, h, "b").Spec.DesiredMapping["shop"]; got != "shop-a" {
 		t.Fatalf("the twin that holds a volume is asked for as %q", got)
 	}
-	want := "waiting for volumes on this virtual node that would be lost, 1 left: delete the claims shop/data, or accept " +
-		"the loss by annotating the VirtualNode with offloading.liqo.io/force-removal=true"
+	want := "waiting for volumes on this virtual node that would be lost, 1 left: delete the claims shop/data, " +
+		"or accept the loss by annotating the VirtualNode with offloading.liqo.io/force-removal=true"
 	got := h.kubelet(t, "b-1")
 	if diff := cmp.Diff(want, got.Message); diff != "" || got.Status != v1beta1.StatusDraining {
 		t.Errorf("%s (-want,+got):\n%s", got.Status, diff)
@@ -123,7 +124,8 @@ func TestATwinStaysWhileAVolumeIsOnTheLeavingVirtualNode(t *testing.T) {
 	if got := mapOf(t, h, "b").Spec.DesiredMapping["shop"]; got != "" {
 		t.Errorf("the twin without volumes is still asked for as %q", got)
 	}
-	if got := h.kubelet(t, "b-1"); got.Status != v1beta1.StatusDeleting || !strings.Contains(got.Message, "twins of 1") {
+	got = h.kubelet(t, "b-1")
+	if got.Status != v1beta1.StatusDeleting || !strings.Contains(got.Message, "twins of 1") {
 		t.Errorf("condition %+v", got)
 	}
 

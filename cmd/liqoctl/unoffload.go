@@ -69,12 +69,7 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, f unoffloadFl
 	if err := a.confirm(question); err != nil {
 		return err
 	}
-	if f.force {
-		if err := force(ctx, home, &off); err != nil {
-			return fmt.Errorf("un-offload namespace %s by force: %w", name, err)
-		}
-	}
-	if err := home.Delete(ctx, &off, client.Preconditions{UID: &off.UID}); client.IgnoreNotFound(err) != nil {
+	if err := withdraw(ctx, home, &off, f.force); err != nil {
 		return fmt.Errorf("un-offload namespace %s: %w", name, err)
 	}
 	if err := a.awaitHome(ctx, home, &off, f.timeout); err != nil {
@@ -87,13 +82,18 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, f unoffloadFl
 	return nil
 }
 
-// force asks the controller-manager not to wait for twins that do not go.
-func force(ctx context.Context, home *cluster, off *v1beta1.NamespaceOffloading) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"true"}}}`, off.UID,
-		v1beta1.AnnotationForceRemoval)
-	// Into a copy: what was read last is still needed when it is gone.
-	err := home.Patch(ctx, off.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
-	return client.IgnoreNotFound(err)
+// withdraw deletes an offloading. With force it asks the controller-manager, first, not to wait for twins that do not go.
+func withdraw(ctx context.Context, home *cluster, off *v1beta1.NamespaceOffloading, force bool) error {
+	if force {
+		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"true"}}}`, off.UID,
+			v1beta1.AnnotationForceRemoval)
+		// Into a copy: what was read last is still needed when it is gone.
+		err := home.Patch(ctx, off.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("ask for force: %w", err)
+		}
+	}
+	return client.IgnoreNotFound(home.Delete(ctx, off, client.Preconditions{UID: &off.UID}))
 }
 
 // sayLeftBehind names the twins that were not waited for.

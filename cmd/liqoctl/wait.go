@@ -109,8 +109,8 @@ func (a *app) awaitHome(
 		return false, nil
 	})
 	if isTimeout(ctx, err) {
-		return fmt.Errorf("namespace %s still has twins after %s: %s; it goes on by itself, see liqoctl info, or leave "+
-			"them behind with --force", namespace, timeout, said)
+		return fmt.Errorf("namespace %s still has twins after %s: %s; it goes on by itself, see liqoctl info, or "+
+			"leave them behind with --force", namespace, timeout, said)
 	}
 	return err
 }
