@@ -62,7 +62,7 @@ func TestWhatAnOffloadingMayNotBeIsRefusedWithASentence(t *testing.T) {
 				off.Name = "mine"
 				return off
 			}(),
-			want: "metadata.name: Invalid value: \"object\": must be 'offloading'",
+			want: "metadata.name: Invalid value: must be 'offloading'",
 		},
 		"SelectedName without a name": {
 			off:  build.Offloading(w.ns).Mapping(v1beta1.SelectedName).Obj(),
