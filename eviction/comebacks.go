@@ -6,22 +6,22 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// maxComebacks is how often a controller's pods may come back to a node that they were evicted from. One can be bad
+// maxComebacks is how often a controller's pods may come back to a place that they were evicted from. One can be bad
 // luck: a pod that was bound by the policy of a moment ago.
 const maxComebacks = 2
 
 // soon is how long after the last violation another one can be a comeback: controllers lose no time.
 const soon = time.Minute
 
-// place is a controller's pods on one node.
+// place is a controller's pods on one virtual node, or on ordinary ones, which the policy permits or refuses as one.
 type place struct {
 	owner types.UID
-	node  string
+	node  string // "" for ordinary ones
 }
 
-// comebacks notices pods that come back to the node that they were evicted from, because their template names it: no
-// scheduler is asked about those, and evicting them would never end. It is memory of one namespace, and of one policy;
-// a restart costs maxComebacks evictions more.
+// comebacks notices pods that come back to the place that they were evicted from, because their template names a node,
+// or a scheduler that does not apply the policy: evicting them would never end. It is memory of one namespace, and of one
+// policy; a restart costs maxComebacks evictions more.
 type comebacks struct {
 	generation int64
 	last       time.Time
@@ -54,4 +54,18 @@ func (c *comebacks) mark(found []violation, generation int64, now time.Time) {
 // evicted notes where pods were evicted from.
 func (c *comebacks) evicted(v violation) { c.left[placeOf(v)] = true }
 
-func placeOf(v violation) place { return place{owner: owner(v.pod), node: v.pod.Spec.NodeName} }
+// moved returns the controllers whose pods were evicted.
+func (c *comebacks) moved() map[types.UID]bool {
+	owners := make(map[types.UID]bool, len(c.left))
+	for at := range c.left {
+		owners[at.owner] = true
+	}
+	return owners
+}
+
+func placeOf(v violation) place {
+	if v.home {
+		return place{owner: owner(v.pod)}
+	}
+	return place{owner: owner(v.pod), node: v.pod.Spec.NodeName}
+}

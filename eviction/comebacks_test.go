@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/e2e/build"
 )
 
 // A template that names its node brings every replacement back: that is evicted a few times, not for ever.
@@ -35,6 +37,24 @@ func TestEvictingWhatComesBackEnds(t *testing.T) {
 	_, c := said(t, s)
 	if c.Reason != ReasonNodeNamed || !strings.Contains(c.Message, "left alone because they came back") {
 		t.Errorf("condition %s: %s", c.Reason, c.Message)
+	}
+}
+
+// A scheduler that does not apply the policy puts the replacement on any ordinary node, not on the very same.
+func TestAllOrdinaryNodesAreOnePlaceToComeBackTo(t *testing.T) {
+	c, of := &comebacks{}, rulesOf(build.Offloading("shop").Strategy(v1beta1.Remote))
+	var got []string
+	for i := range maxComebacks + 2 {
+		node := fmt.Sprint("home-", i+1)
+		nodes := append(cluster(), *build.Node(node))
+		found := violations([]corev1.Pod{webPod(fmt.Sprint("web-", i), node)}, of, byName(nodes))
+		c.mark(found, 1, morning)
+		c.evicted(found[0])
+		got = append(got, states(found)...)
+	}
+	want := []string{"web-0 queued", "web-1 queued", "web-2 queued", "web-3 returning"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want,+got):\n%s", diff)
 	}
 }
 

@@ -21,7 +21,7 @@ const (
 	ReasonDisruptionBudget = "DisruptionBudget"
 	// ReasonNoPermittedNode: no other permitted node could take the pods that are left.
 	ReasonNoPermittedNode = "NoPermittedNode"
-	// ReasonNodeNamed: the pods that are left come back to their node when they are evicted, and stay.
+	// ReasonNodeNamed: the pods that are left come back to where they were when they are evicted, and stay.
 	ReasonNodeNamed = "NodeNamed"
 	// ReasonNoController: the pods that are left would not be replaced, and stay.
 	ReasonNoController = "NoController"
@@ -47,7 +47,7 @@ var chapters = [...]struct {
 	{ReasonEvicting, []state{queued}, "waiting for their turn"},
 	{ReasonDisruptionBudget, []state{budget}, "held by a PodDisruptionBudget"},
 	{ReasonNoPermittedNode, []state{stuck}, "held because no other permitted node could take them"},
-	{ReasonNodeNamed, []state{returning}, "left alone because they came back to the node, as if by name"},
+	{ReasonNodeNamed, []state{returning}, "left alone because they came back (do they name a node, or a scheduler?)"},
 	{ReasonNoController, []state{single}, "never evicted because no controller would replace them"},
 }
 

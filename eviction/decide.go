@@ -35,27 +35,20 @@ type group struct {
 	stuck string
 }
 
-// decide says whose turn it is: it sets the state of each violation. pods are all of the namespace.
+// decide says whose turn it is: it sets the state of each violation. pods are all of the namespace, moved the
+// controllers whose pods were evicted before.
 //
 // A controller's pods go while no more of them are on their way than the pace allows, from the deletion of one to the
 // readiness of its replacement. So a replacement that does not come up stops the eviction of the others. What waits
 // for a node already is promised its place before anything else is evicted.
-func decide(found []violation, pods []corev1.Pod, pace Pace, room *room) error {
-	groups, waiting := survey(found, pods)
-	onTheWay := 0
-	for _, v := range found {
-		if v.state == leaving {
-			onTheWay++
-		}
-	}
+func decide(found []violation, pods []corev1.Pod, moved map[types.UID]bool, pace Pace, room *room) error {
+	groups, waiting := survey(found, pods, moved)
 	for _, pod := range waiting {
 		if _, err := room.take(pod); err != nil {
 			return err
 		}
-		if groups[owner(pod)] != nil {
-			onTheWay++
-		}
 	}
+	onTheWay := underway(found, waiting, groups, moved)
 	limit := pace.ofNamespace(unfinished(pods))
 	for i := range found {
 		v := &found[i]
@@ -99,9 +92,34 @@ func turn(v *violation, g *group, pace Pace, room *room) error {
 	return nil
 }
 
-// survey counts the pods of every controller that has violations, and returns the pods that wait for a node.
-func survey(found []violation, pods []corev1.Pod) (map[types.UID]*group, []*corev1.Pod) {
+// underway counts the pods of the namespace that are on their way. Of a controller whose pods were evicted these are
+// all that are not ready yet; of another one, which may be unwell for its own reasons, those that leave or look for a
+// node.
+func underway(found []violation, waiting []*corev1.Pod, groups map[types.UID]*group, moved map[types.UID]bool) int {
+	count := 0
+	for _, v := range found {
+		if v.state == leaving && !moved[owner(v.pod)] {
+			count++
+		}
+	}
+	for _, pod := range waiting {
+		if uid := owner(pod); groups[uid] != nil && !moved[uid] {
+			count++
+		}
+	}
+	for uid := range moved {
+		count += groups[uid].onTheWay
+	}
+	return count
+}
+
+// survey counts the pods of every controller that has violations, or had some that were evicted, and returns the pods
+// that wait for a node.
+func survey(found []violation, pods []corev1.Pod, moved map[types.UID]bool) (map[types.UID]*group, []*corev1.Pod) {
 	groups, violating := map[types.UID]*group{}, map[types.UID]bool{}
+	for uid := range moved {
+		groups[uid] = &group{}
+	}
 	for _, v := range found {
 		violating[v.pod.UID] = true
 		if uid := owner(v.pod); uid != "" && groups[uid] == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 )
 
@@ -128,6 +129,40 @@ func TestThePaceGrowsWithTheApplication(t *testing.T) {
 	}
 }
 
+// Applications of one pod have none left where it may not be once it is evicted: they count until they are well again.
+func TestTheNamespaceWaitsForWhatWasEvicted(t *testing.T) {
+	one := func(app int, change func(*corev1.Pod)) corev1.Pod {
+		return with(podOf("ReplicaSet", fmt.Sprint("app-", app), fmt.Sprint("new-", app), "home-1"), change)
+	}
+	pending := func(p *corev1.Pod) { p.Spec.NodeName, p.Status.Conditions = "", nil }
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"that looks for a node":     {change: pending, want: "last queued"},
+		"that is not ready":         {change: unready, want: "last queued"},
+		"that is being deleted":     {change: deleted, want: "last queued"},
+		"unless that is well again": {change: func(*corev1.Pod) {}, want: "last next"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pods := []corev1.Pod{podOf("ReplicaSet", "last", "last", "b-1")}
+			moved := map[types.UID]bool{"uid-gone": true}
+			for app := range DefaultPace().Namespace {
+				moved[types.UID(fmt.Sprint("uid-app-", app))] = true
+				pods = append(pods, one(app, tc.change))
+			}
+			of := rulesOf(local())
+			found := violations(pods, of, byName(cluster()))
+			if err := decide(found, pods, moved, DefaultPace(), roomIn(of, cluster(), pods...)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{tc.want}, states(found)); diff != "" {
+				t.Errorf("(-want,+got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestWhyAPodWaits(t *testing.T) {
 	found := decided(t, rulesOf(local()), cluster(),
 		[]corev1.Pod{with(webPod("new", "home-1"), unready), webPod("b", "b-1")})
@@ -171,7 +206,7 @@ func TestPodsOfAControllerAreAlike(t *testing.T) {
 				looks++
 				return pins(pod)
 			}
-			if err := decide(found, tc.pods, DefaultPace(), room); err != nil {
+			if err := decide(found, tc.pods, nil, DefaultPace(), room); err != nil {
 				t.Fatal(err)
 			}
 			if looks != tc.want {
@@ -195,7 +230,7 @@ func TestNothingIsDecidedInTheDark(t *testing.T) {
 		room := roomIn(of, cluster())
 		room.bound = func(string) ([]corev1.Pod, error) { return nil, dark }
 		found := violations(pods, of, byName(cluster()))
-		if err := decide(found, pods, DefaultPace(), room); !errors.Is(err, dark) || has(found, next) {
+		if err := decide(found, pods, nil, DefaultPace(), room); !errors.Is(err, dark) || has(found, next) {
 			t.Errorf("%s: error %v, %s", name, err, strings.Join(states(found), ", "))
 		}
 	}

@@ -147,8 +147,9 @@ func (r *Reconciler) round(ctx context.Context, off *v1beta1.NamespaceOffloading
 		return live, found, err
 	}
 	found = violations(pods, of, byName(nodes))
-	r.remember(live.Namespace).mark(found, live.Generation, r.Clock.Now())
-	if err := decide(found, pods, r.Pace, r.room(ctx, nodes, of)); err != nil {
+	memory := r.remember(live.Namespace)
+	memory.mark(found, live.Generation, r.Clock.Now())
+	if err := decide(found, pods, memory.moved(), r.Pace, r.room(ctx, nodes, of)); err != nil {
 		return live, found, err
 	}
 	return live, found, r.evict(ctx, live, found)

@@ -36,7 +36,9 @@ const (
 type violation struct {
 	pod     *corev1.Pod
 	verdict placement.Verdict
-	state   state
+	// home says that it is on an ordinary node.
+	home  bool
+	state state
 	// why has more about the state, "" when there is nothing to add.
 	why string
 }
@@ -63,7 +65,7 @@ func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node
 		if verdict.Outcome != placement.Refused {
 			continue
 		}
-		v := violation{pod: pod, verdict: verdict}
+		v := violation{pod: pod, verdict: verdict, home: !placement.IsVirtual(on)}
 		switch {
 		case pod.DeletionTimestamp != nil:
 			v.state = leaving

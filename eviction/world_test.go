@@ -106,7 +106,7 @@ func states(found []violation) []string {
 func decided(t *testing.T, of rules, nodes []corev1.Node, pods []corev1.Pod) []violation {
 	t.Helper()
 	found := violations(pods, of, byName(nodes))
-	if err := decide(found, pods, DefaultPace(), roomIn(of, nodes, pods...)); err != nil {
+	if err := decide(found, pods, nil, DefaultPace(), roomIn(of, nodes, pods...)); err != nil {
 		t.Fatal(err)
 	}
 	return found
