@@ -82,18 +82,21 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, f unoffloadFl
 	return nil
 }
 
-// withdraw deletes an offloading. With force it asks the controller-manager, first, not to wait for twins that do not go.
+// withdraw deletes an offloading. With force it then asks the controller-manager not to wait for twins that do not go:
+// asked before, a deletion that is refused would leave a mark that forces the next one, which nobody asked to force.
 func withdraw(ctx context.Context, home *cluster, off *v1beta1.NamespaceOffloading, force bool) error {
-	if force {
-		patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"true"}}}`, off.UID,
-			v1beta1.AnnotationForceRemoval)
-		// Into a copy: what was read last is still needed when it is gone.
-		err := home.Patch(ctx, off.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
-		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("ask for force: %w", err)
-		}
+	err := home.Delete(ctx, off, client.Preconditions{UID: &off.UID})
+	if err != nil || !force {
+		return client.IgnoreNotFound(err)
 	}
-	return client.IgnoreNotFound(home.Delete(ctx, off, client.Preconditions{UID: &off.UID}))
+	patch := fmt.Appendf(nil, `{"metadata":{"uid":%q,"annotations":{%q:"true"}}}`, off.UID,
+		v1beta1.AnnotationForceRemoval)
+	// Into a copy: what was read last is still needed when it is gone.
+	err = home.Patch(ctx, off.DeepCopy(), client.RawPatch(types.MergePatchType, patch))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("it is being deleted, but not by force: %w", err)
+	}
+	return nil
 }
 
 // sayLeftBehind names the twins that were not waited for.
