@@ -28,6 +28,8 @@ type stage struct {
 	status v1beta1.NamespaceOffloadingStatus
 	// refusal is what the API server says to a write.
 	refusal error
+	// keeps is what the API server says to a deletion.
+	keeps error
 	// stays keeps what is deleted.
 	stays bool
 	// remade is the UID under which what is deleted is there again at once.
@@ -79,6 +81,9 @@ func (s *stage) patch(
 }
 
 func (s *stage) delete(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+	if s.keeps != nil {
+		return s.keeps
+	}
 	s.deleted = append(s.deleted, o.GetNamespace()+"/"+o.GetName())
 	if s.stays {
 		return nil

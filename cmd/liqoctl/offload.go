@@ -160,8 +160,7 @@ func (a *app) offloadNamespace(ctx context.Context, name string, f *offloadFlags
 	home, existing, err := a.existing(ctx, name)
 	if err != nil && f.output != "" {
 		a.warn("whether namespace " + name + " is offloaded already is not known, so flags that are not given mean " +
-			"their " +
-			"default: " + oneLine(err))
+			"their default: " + oneLine(err))
 	} else if err != nil {
 		return err
 	}

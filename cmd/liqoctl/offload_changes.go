@@ -78,8 +78,7 @@ func look(ctx context.Context, home *cluster, namespace string) (*scene, error) 
 func (s *scene) losses(existing *v1beta1.NamespaceOffloading, spec v1beta1.NamespaceOffloadingSpec) string {
 	if s.blind != "" {
 		return fmt.Sprintf("This may delete twins of namespace %s with everything in them, or forbid pods where "+
-			"they run; "+
-			"which ones cannot be seen (%s).", existing.Namespace, s.blind)
+			"they run; which ones cannot be seen (%s).", existing.Namespace, s.blind)
 	}
 	changed := existing.DeepCopy()
 	changed.Spec.PodOffloadingStrategy, changed.Spec.ClusterSelector = spec.PodOffloadingStrategy, spec.ClusterSelector

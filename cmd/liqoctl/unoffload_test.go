@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -46,6 +47,17 @@ func TestUnoffloadByForce(t *testing.T) {
 		}
 		if len(s.applied)+len(s.deleted) > 0 {
 			t.Errorf("patched %s, deleted %q", s.applied, s.deleted)
+		}
+	})
+	t.Run("leaves no mark where the deletion is refused", func(t *testing.T) {
+		s := newStage(t, build.Offloading("shop").Obj(), left.DeepCopy())
+		s.keeps = errors.New("deletion is not for you")
+		code, _, errOut := s.run("unoffload", "namespace", "shop", "--skip-confirm", "--force")
+		if code != exitFailed || !strings.Contains(errOut, "not for you") {
+			t.Errorf("exit code %d: %s", code, errOut)
+		}
+		if len(s.applied) > 0 {
+			t.Errorf("patches %s", s.applied)
 		}
 	})
 	t.Run("is not asked for in silence", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -73,6 +74,14 @@ func (s *scene) troubled() *scene {
 				corev1.Taint{Key: "gpu", Value: "yes", Effect: corev1.TaintEffectNoSchedule})
 			n.Status.Conditions[0].Status, n.Status.Conditions[0].Message = corev1.ConditionFalse, "the agent is gone"
 		}
+	}
+	return s
+}
+
+// empty has nodes that did not say yet what they have.
+func (s *scene) empty() *scene {
+	for i := range s.Nodes {
+		s.Nodes[i].Status.Allocatable = nil
 	}
 	return s
 }
@@ -225,6 +234,32 @@ func TestWhereAPodMayGo(t *testing.T) {
 			pod:   build.Pod("web").Request("cpu", "33").Request("example.com/gpu", "1").Request("memory", "1Gi"),
 			want: []string{
 				"provider-1: refused | " + tooMuch, "worker-1: refused | " + tooMuch,
+			},
+		},
+		"limits of more than a node has: who requests nothing requests those": {
+			facts: shop(strategy(v1beta1.LocalAndRemote)).only("worker-1"),
+			pod: build.Pod("web").Spec(func(s *corev1.PodSpec) {
+				s.Containers[0].Resources = corev1.ResourceRequirements{Limits: corev1.ResourceList{
+					"cpu": resource.MustParse("33"), "example.com/gpu": resource.MustParse("1"),
+				}}
+			}),
+			want: []string{"worker-1: refused | " + tooMuch},
+		},
+		"limits of the pod as a whole, of which its containers request a part": {
+			facts: shop(strategy(v1beta1.LocalAndRemote)).only("worker-1"),
+			pod: build.Pod("web").Request("memory", "1Gi").Spec(func(s *corev1.PodSpec) {
+				s.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{
+					"cpu": resource.MustParse("33"), "memory": resource.MustParse("1Pi"),
+				}}
+			}),
+			want: []string{
+				"worker-1: refused | InsufficientResources: Insufficient cpu: the pod requests 33, the node has 32 in all",
+			},
+		},
+		"a node that takes no pods (yet)": {
+			facts: shop().only("provider-1").empty(), pod: build.Pod("web"),
+			want: []string{
+				"provider-1: refused | InsufficientResources: Too many pods: the node takes none at all",
 			},
 		},
 		"a node that is named": {

@@ -23,6 +23,7 @@ const (
 	sayTaint         = "node(s) had untolerated taint(s)"
 	sayAffinity      = "node(s) didn't match Pod's node affinity/selector"
 	sayInsufficient  = "Insufficient "
+	sayTooMany       = "Too many pods"
 )
 
 // podRules returns each of the pod's own rules that keeps it from a node, in the order in which Kubernetes' scheduler
@@ -107,6 +108,9 @@ func fits(pod *corev1.Pod, node *corev1.Node) []Reason {
 			out = append(out, Reason{ReasonResources, fmt.Sprintf("%s%s: the pod requests %s, the node has %s in all",
 				sayInsufficient, name, request.String(), has.String())})
 		}
+	}
+	if node.Status.Allocatable.Pods().Sign() <= 0 {
+		out = append(out, Reason{ReasonResources, sayTooMany + ": the node takes none at all"})
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/cmd/liqoctl/internal/explanation"
@@ -20,6 +21,13 @@ func TestHowItStandsWithAPod(t *testing.T) {
 	scheduler := func(name string) func(*corev1.PodSpec) {
 		return func(s *corev1.PodSpec) { s.SchedulerName = name }
 	}
+	owned := func(kind string) *corev1.Pod {
+		pod := build.Pod("web").Node("provider-3").Phase("Running").Obj()
+		pod.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: "web", UID: "1", Controller: ptr.To(true)}}
+		return pod
+	}
+	const astray = "pod shop/web runs on provider-3, which the policy no longer permits: cluster is not selected for " +
+		"this namespace "
 	evicting := func(off *v1beta1.NamespaceOffloading) {
 		off.Spec.PodEvictionStrategy = v1beta1.EvictOnPolicyChange
 	}
@@ -69,10 +77,18 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			notes: []string{load},
 		},
 		"running where it may no longer, and pods are evicted": {
+			facts: shop(evicting), pod: owned("ReplicaSet"), state: "Running",
+			want:  astray + "(it is evicted while another permitted node could take it)",
+			notes: []string{load},
+		},
+		"running where it may no longer, and pods are evicted, but nobody would replace it": {
 			facts: shop(evicting), pod: build.Pod("web").Node("provider-3").Phase("Running").Obj(), state: "Running",
-			want: "pod shop/web runs on provider-3, which the policy no longer permits: cluster is not selected " +
-				"for this " +
-				"namespace (it is evicted while another permitted node could take it)",
+			want:  astray + "(it stays until it is deleted: pods that no controller would replace are not evicted)",
+			notes: []string{load},
+		},
+		"running where it may no longer, and pods are evicted, but it belongs there": {
+			facts: shop(evicting), pod: owned("DaemonSet"), state: "Running",
+			want:  astray + "(it stays: pods that belong to their node are not evicted)",
 			notes: []string{load},
 		},
 		"running where the twin is not ready any more": {

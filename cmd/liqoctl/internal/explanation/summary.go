@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -61,9 +62,9 @@ func summary(f *Facts, e *Explanation, pod *corev1.Pod) string {
 	case StateDeleting:
 		return fmt.Sprintf("%s is being deleted%s: it is not scheduled again", who, on(pod))
 	case StateRunning:
-		return fmt.Sprintf("%s runs on %s", who, placed(f, e.Pod, "no longer permits"))
+		return fmt.Sprintf("%s runs on %s", who, placed(e.Pod, "no longer permits", stays(f, pod)))
 	case StateBound:
-		return fmt.Sprintf("%s is bound to %s", who, placed(f, e.Pod, "does not permit"))
+		return fmt.Sprintf("%s is bound to %s", who, placed(e.Pod, "does not permit", ""))
 	case StateGated:
 		return fmt.Sprintf("%s is held by its scheduling gate %s: no scheduler looks at it until that is removed",
 			who, gates(pod))
@@ -92,8 +93,8 @@ func gates(pod *corev1.Pod) string {
 	return strings.Join(names, ", ")
 }
 
-// placed says of the node that a pod is on whether the policy permits it.
-func placed(f *Facts, pod *Pod, not string) string {
+// placed says of the node that a pod is on whether the policy permits it and, if it does not, what comes of that.
+func placed(pod *Pod, not, then string) string {
 	var why []string
 	for _, r := range pod.OnNode.Reasons {
 		why = append(why, r.Message)
@@ -110,14 +111,21 @@ func placed(f *Facts, pod *Pod, not string) string {
 	if pod.OnNode.Reasons[0].Reason == ReasonNoNode {
 		return pod.Node + ", which does not exist"
 	}
-	text := fmt.Sprintf("%s, which the policy %s: %s", pod.Node, not, because)
-	if not == "does not permit" {
-		return text
+	return fmt.Sprintf("%s, which the policy %s: %s%s", pod.Node, not, because, then)
+}
+
+// stays says for how long a pod stays where it may not be.
+func stays(f *Facts, pod *corev1.Pod) string {
+	owner := metav1.GetControllerOf(pod)
+	switch {
+	case f.Offloading == nil || f.Offloading.Spec.PodEvictionStrategy != v1beta1.EvictOnPolicyChange:
+		return " (it stays until it is deleted)"
+	case owner == nil:
+		return " (it stays until it is deleted: pods that no controller would replace are not evicted)"
+	case owner.Kind == "DaemonSet" || owner.Kind == "Node":
+		return " (it stays: pods that belong to their node are not evicted)"
 	}
-	if f.Offloading != nil && f.Offloading.Spec.PodEvictionStrategy == v1beta1.EvictOnPolicyChange {
-		return text + " (it is evicted while another permitted node could take it)"
-	}
-	return text + " (it stays until it is deleted)"
+	return " (it is evicted while another permitted node could take it)"
 }
 
 // podNotes says what the verdicts do not.
@@ -154,8 +162,7 @@ func direct(f *Facts, name string) string {
 // whose warns of schedulers that do not apply the policy.
 func whose(f *Facts, scheduler string) string {
 	const so = "the policy is not applied by scheduler %q%s: the verdicts are what the policy says, not what it " +
-		"does; " +
-		"set schedulerName: %s"
+		"does; set schedulerName: %s"
 	switch {
 	case scheduler == v1beta1.SchedulerName, scheduler == corev1.DefaultSchedulerName && !f.Beside &&
 		f.Unread[Leases] == "":
@@ -163,8 +170,8 @@ func whose(f *Facts, scheduler string) string {
 	case scheduler != corev1.DefaultSchedulerName && f.Beside:
 		return fmt.Sprintf(so, scheduler, "", v1beta1.SchedulerName)
 	case scheduler != corev1.DefaultSchedulerName:
-		return fmt.Sprintf(so, scheduler, " unless it is one of ours", corev1.DefaultSchedulerName+" or "+
-			""+v1beta1.SchedulerName)
+		return fmt.Sprintf(so, scheduler, " unless it is one of ours", corev1.DefaultSchedulerName+
+			" or "+v1beta1.SchedulerName)
 	case f.Beside:
 		return fmt.Sprintf(so, scheduler, ", beside which ours runs here", v1beta1.SchedulerName)
 	}
