@@ -20,8 +20,8 @@ type place struct {
 }
 
 // comebacks notices pods that come back to the place that they were evicted from, because their template names a node,
-// or a scheduler that does not apply the policy: evicting them would never end. It is memory of one namespace, and of one
-// policy; a restart costs maxComebacks evictions more.
+// or a scheduler that does not apply the policy: evicting them would never end. It is memory of one
+// namespace, and of one policy; a restart costs maxComebacks evictions more.
 type comebacks struct {
 	generation int64
 	last       time.Time
