@@ -39,6 +39,7 @@ func (c column) pod(namespace string) *corev1.Pod {
 // P1: the twelve cells.
 func TestThePodsOwnAffinityAppliesOnTopOfTheStrategy(t *testing.T) {
 	var w *world
+	var worlds []*world
 	cells := map[string]cell{}
 	for strategy, columns := range map[v1beta1.PodOffloadingStrategy]map[column]cell{
 		v1beta1.Local: {
@@ -62,12 +63,14 @@ func TestThePodsOwnAffinityAppliesOnTopOfTheStrategy(t *testing.T) {
 	} {
 		w = newWorld(t, "cells-"+strings.ToLower(string(strategy)))
 		w.create(build.Offloading(w.ns).Strategy(strategy).Obj())
-		// Only then, since a pod that must wait on is not woken to hear of another reason.
-		w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
+		worlds = append(worlds, w)
 		for column, c := range columns {
 			c.pod = column.pod(w.ns)
 			cells[string(strategy)+", affinity to "+column.affinity+" nodes, class "+column.class] = c
 		}
+	}
+	for _, w := range worlds { // a pod that must wait on would not be woken to hear of another reason
+		w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
 	}
 	w.createCells(cells)
 	w.settle(t, cells)

@@ -196,6 +196,11 @@ func TestANodeThatBecomesReadyWakesThePodsThatItHelpsAndNoOthers(t *testing.T) {
 		build.Offloading(taken.ns).Strategy(v1beta1.Remote).
 			Selector(build.Selector("liqo.io/provider", "provider-2")).Obj(),
 	)
+	for w, phase := range map[*world]v1beta1.OffloadingPhase{
+		late: v1beta1.PhaseNoClusterSelected, nowhere: v1beta1.PhaseNoClusterSelected, taken: v1beta1.PhaseAllFailed,
+	} {
+		w.Eventually(w.phase).Should(Equal(phase))
+	}
 	pod := func(w *world) *build.PodBuilder { return build.Pod("web").Namespace(w.ns) }
 	helped := map[string]cell{"Remote": {pod: pod(late).Obj(), says: []string{notSelected}}}
 	others := map[string]cell{
