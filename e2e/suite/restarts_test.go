@@ -2,11 +2,14 @@ package suite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,6 +53,14 @@ func TestCrashesLoseNoTwinAndLeaveNone(t *testing.T) {
 		random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // G404: no secret
 		there:  sets.New[string](), offloaded: sets.New[string](),
 	}
+	c.processes = map[string]*process{env.Manager: {lease: client.ObjectKey{
+		Namespace: v1beta1.SystemNamespace, Name: env.Manager,
+	}}}
+	for _, provider := range providers() {
+		c.processes[env.AgentOf(provider)] = &process{lease: client.ObjectKey{
+			Namespace: v1beta1.TenantNamespace(provider), Name: env.Agent,
+		}}
+	}
 	t.Cleanup(c.clear)
 	for round := range crashes {
 		start := time.Now()
@@ -72,6 +83,14 @@ type churn struct {
 	there, offloaded sets.Set[string]
 	// rising and falling are those on the move.
 	rising, falling sets.Set[string]
+	// processes are those of ours, by component.
+	processes map[string]*process
+}
+
+// process is one of ours, and its lease. The lock is held while it is killed and started.
+type process struct {
+	sync.Mutex
+	lease client.ObjectKey
 }
 
 // move asks for the next state of some: who was offloaded is taken back, who was not is offloaded.
@@ -121,36 +140,73 @@ func (c *churn) each(names sets.Set[string], do func(context.Context, string) er
 // crash kills each of our processes once, at a moment of its own, and starts it again.
 func (c *churn) crash() {
 	c.t.Helper()
-	leases := map[string]client.ObjectKey{env.Manager: {Namespace: v1beta1.SystemNamespace, Name: env.Manager}}
-	for _, provider := range providers() {
-		leases[env.AgentOf(provider)] = client.ObjectKey{Namespace: v1beta1.TenantNamespace(provider), Name: env.Agent}
-	}
 	group, ctx := errgroup.WithContext(c.ctx)
-	for _, process := range slices.Sorted(maps.Keys(leases)) {
+	for _, name := range slices.Sorted(maps.Keys(c.processes)) {
 		moment := c.random.IntN(c.rising.Len() + c.falling.Len())
-		c.t.Logf("%s is killed when %d have arrived", process, moment)
+		c.t.Logf("%s is killed when %d have arrived", name, moment)
 		group.Go(func() error {
 			err := wait.PollUntilContextTimeout(ctx, poll, settled, true, func(ctx context.Context) (bool, error) {
 				arrived, err := c.arrived(ctx)
-				return arrived >= moment, err
+				return arrived >= moment, errors.Join(err, c.revive(ctx))
 			})
 			if err != nil {
-				return fmt.Errorf("wait for the moment to kill %s: %w", process, err)
+				return fmt.Errorf("wait for the moment to kill %s: %w", name, err)
 			}
-			if err := playground.Kill(ctx, env.Consumer, process); err != nil {
-				return err
-			}
-			// The lease is a dead process' now; without it, nobody needs to wait until it has run out.
-			lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
-				Namespace: leases[process].Namespace, Name: leases[process].Name,
-			}}
-			if err := c.home.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
-				return fmt.Errorf("delete the lease of %s: %w", process, err)
-			}
-			return playground.Start(ctx, env.Consumer, process)
+			p := c.processes[name]
+			p.Lock()
+			defer p.Unlock()
+			return errors.Join(playground.Kill(ctx, env.Consumer, name), c.start(ctx, name))
 		})
 	}
 	c.Expect(group.Wait()).To(Succeed())
+}
+
+// start starts a process that is dead. Its lease is nobody's; without it, nobody waits until it has run out.
+func (c *churn) start(ctx context.Context, name string) error {
+	key := c.processes[name].lease
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	if err := c.home.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete the lease of %s: %w", name, err)
+	}
+	return playground.Start(ctx, env.Consumer, name)
+}
+
+// revive starts again, as a kubelet would, what ended because it could not renew its lease in time, which happens on a
+// machine that is too busy. What ended for another reason is a failure.
+func (c *churn) revive(ctx context.Context) error {
+	for _, running := range playground.Processes() {
+		p, ours := c.processes[running.Component]
+		if !ours || running.Alive() || !p.TryLock() {
+			continue // or it is being killed just now
+		}
+		err := c.startAfterLostLease(ctx, running.Component)
+		p.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *churn) startAfterLostLease(ctx context.Context, name string) error {
+	for _, now := range playground.Processes() {
+		if now.Component == name && now.Alive() {
+			return nil // somebody was faster
+		}
+	}
+	path, err := playground.LogPath(env.Consumer, name)
+	if err != nil {
+		return err
+	}
+	log, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !strings.HasSuffix(strings.TrimSpace(string(log)), "leader election lost") {
+		return fmt.Errorf("%s ended by itself, and not because it lost its lease", name)
+	}
+	c.t.Logf("%s could not renew its lease in time, and is started again", name)
+	return c.start(ctx, name)
 }
 
 // arrived counts those on the move that are where they shall be, as far as home says so.
@@ -175,6 +231,7 @@ func (c *churn) arrived(ctx context.Context) (int, error) {
 func (c *churn) settles() {
 	c.t.Helper()
 	c.Eventually(func(g Gomega) {
+		g.Expect(c.revive(c.ctx)).To(Succeed())
 		namespaces := c.homeSide(g)
 		c.contract(g)
 		for _, provider := range providers() {
