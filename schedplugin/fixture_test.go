@@ -19,6 +19,7 @@ import (
 	"k8s.io/kubernetes/pkg/scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/tainttoleration"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -68,7 +69,7 @@ func newFixture(t *testing.T, objs ...client.Object) *fixture {
 		args: args, counts: counted, warnings: newWarnings(f.events),
 		policies: f.policies, refusals: r, nodes: core.Nodes().Lister(), pods: f.client.CoreV1(),
 		proofs: newProofs(func(_ context.Context, ns string) (identity, error) { return f.live[ns], nil },
-			func() string { return "" }),
+			func() string { return "" }, clock.RealClock{}),
 	}
 	inTree, err := tainttoleration.New(ctx, nil, nil, feature.Features{EnableSchedulingQueueHint: true})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/feature"
 	"k8s.io/kubernetes/pkg/scheduler/framework/plugins/tainttoleration"
+	"k8s.io/utils/clock"
 )
 
 // The names by which scheduler configurations refer to the plugins.
@@ -71,7 +72,7 @@ func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
 	if err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
-	proven := newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion)
+	proven := newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion, clock.RealClock{})
 	if err := follow(factory, known, proven); err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/utils/clock"
 )
+
+// pace is how far apart the live reads of a namespace begin at least. Pods that come one by one, faster than that, share
+// reads as those of a backlog do, and none waits longer than this for it.
+const pace = 50 * time.Millisecond
 
 // errChanged says that a pod was decided about by a policy that is not the one in force.
 var errChanged = errors.New("the offloading of the namespace changed while the pod was being scheduled; trying again")
@@ -18,7 +24,8 @@ var errChanged = errors.New("the offloading of the namespace changed while the p
 type proofs struct {
 	live func(ctx context.Context, namespace string) (identity, error)
 	// seen returns a resource version of pods that the scheduler has seen.
-	seen func() string
+	seen  func() string
+	clock clock.Clock
 
 	mu     sync.Mutex
 	spaces map[string]*proof
@@ -28,12 +35,13 @@ type proofs struct {
 // this one or an older one.
 type proof struct {
 	mu       sync.Mutex // held during a live read, so that those who come meanwhile share the next one
+	began    time.Time  // when the last one did
 	upTo     string
 	identity identity
 }
 
-func newProofs(live func(context.Context, string) (identity, error), seen func() string) *proofs {
-	return &proofs{live: live, seen: seen, spaces: map[string]*proof{}}
+func newProofs(live func(context.Context, string) (identity, error), seen func() string, clock clock.Clock) *proofs {
+	return &proofs{live: live, seen: seen, clock: clock, spaces: map[string]*proof{}}
 }
 
 // confirm returns nil if the given version of the policy is in force for the pod, errChanged if another one is, or why
@@ -45,6 +53,10 @@ func (p *proofs) confirm(ctx context.Context, pod *corev1.Pod, decided identity)
 	if proof.identity == decided && !newer(pod.ResourceVersion, proof.upTo) {
 		return nil
 	}
+	if err := p.await(ctx, proof.began.Add(pace)); err != nil {
+		return err
+	}
+	proof.began = p.clock.Now()
 	upTo := p.seen()
 	if newer(pod.ResourceVersion, upTo) {
 		upTo = pod.ResourceVersion
@@ -58,6 +70,20 @@ func (p *proofs) confirm(ctx context.Context, pod *corev1.Pod, decided identity)
 		return errChanged
 	}
 	return nil
+}
+
+// await returns at the given time, or why it did not wait so long.
+func (p *proofs) await(ctx context.Context, until time.Time) error {
+	wait := until.Sub(p.clock.Now())
+	if wait <= 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.clock.After(wait):
+		return nil
+	}
 }
 
 func (p *proofs) of(namespace string) *proof {

@@ -3,12 +3,16 @@ package schedplugin
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/twinspace/twinspace/e2e/build"
 )
@@ -84,12 +88,14 @@ func TestConfirm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var now step
 			reads := 0
+			clock := clocktesting.NewFakeClock(time.Now())
 			p := newProofs(
 				func(context.Context, string) (identity, error) { reads++; return now.live, now.liveErr },
-				func() string { return now.seen },
+				func() string { return now.seen }, clock,
 			)
 			for i, s := range steps {
 				now = s
+				clock.Step(pace)
 				if err := p.confirm(t.Context(), s.pod, s.decided); !errors.Is(err, s.want) {
 					t.Errorf("step %d: got %v, want %v", i, err, s.want)
 				}
@@ -113,7 +119,7 @@ func TestPodsThatComeDuringAReadShareTheNext(t *testing.T) {
 			<-answer
 			return identity{}, nil
 		},
-		func() string { return strconv.FormatInt(seen.Load(), 10) },
+		func() string { return strconv.FormatInt(seen.Load(), 10) }, clock.RealClock{},
 	)
 	var all sync.WaitGroup
 	confirm := func(rv int) {
@@ -137,11 +143,60 @@ func TestPodsThatComeDuringAReadShareTheNext(t *testing.T) {
 	}
 }
 
+// awaited returns once somebody waits for the clock.
+func awaited(t *testing.T, clock *clocktesting.FakeClock) {
+	t.Helper()
+	for start := time.Now(); !clock.HasWaiters(); runtime.Gosched() {
+		if time.Since(start) > 10*time.Second {
+			t.Fatal("nobody waits for the clock")
+		}
+	}
+}
+
+func TestPodsThatComeOneByOneShareReads(t *testing.T) {
+	clock := clocktesting.NewFakeClock(time.Now())
+	var reads atomic.Int32
+	var seen atomic.Int64
+	p := newProofs(
+		func(context.Context, string) (identity, error) { reads.Add(1); return identity{}, nil },
+		func() string { return strconv.FormatInt(seen.Load(), 10) }, clock,
+	)
+	confirm := func(ctx context.Context, namespace string, rv int) <-chan error {
+		done := make(chan error, 1)
+		seen.Store(int64(rv))
+		go func() { done <- p.confirm(ctx, version(namespace, rv), identity{}) }()
+		return done
+	}
+	if err := <-confirm(t.Context(), "shop", 1); err != nil || reads.Load() != 1 {
+		t.Fatalf("the first pod does not wait: %v, %d reads", err, reads.Load())
+	}
+	second := confirm(t.Context(), "shop", 2)
+	awaited(t, clock)
+	third := confirm(t.Context(), "shop", 3)
+	if err := <-confirm(t.Context(), "mall", 4); err != nil || reads.Load() != 2 {
+		t.Fatalf("a pod of another namespace does not wait: %v, %d reads", err, reads.Load())
+	}
+	clock.Step(pace)
+	if err := errors.Join(<-second, <-third); err != nil || reads.Load() != 3 {
+		t.Fatalf("pods share a read: %v, %d reads", err, reads.Load())
+	}
+	if err := <-confirm(t.Context(), "mall", 5); err != nil || reads.Load() != 4 {
+		t.Errorf("a pod that comes late enough does not wait: %v, %d reads", err, reads.Load())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	last := confirm(ctx, "mall", 6)
+	awaited(t, clock)
+	cancel()
+	if err := <-last; !errors.Is(err, context.Canceled) || reads.Load() != 4 {
+		t.Errorf("the scheduler ends: %v, %d reads", err, reads.Load())
+	}
+}
+
 func TestAForgottenNamespaceIsReadAgain(t *testing.T) {
 	reads := 0
 	p := newProofs(
 		func(context.Context, string) (identity, error) { reads++; return identity{}, nil },
-		func() string { return "9" },
+		func() string { return "9" }, clock.RealClock{},
 	)
 	for range 2 {
 		if err := p.confirm(t.Context(), version("shop", 5), identity{}); err != nil {
