@@ -9,12 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	podresource "k8s.io/component-helpers/resource"
-	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
-	"k8s.io/klog/v2"
 
-	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin/placement"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // room knows what is free on the nodes that a namespace may use, less what was promised in this round.
@@ -61,7 +59,6 @@ func (r *room) take(pod *corev1.Pod) (why string, err error) {
 type demands struct {
 	rule     *placement.Rule
 	pod      *corev1.Pod
-	affinity nodeaffinity.RequiredNodeAffinity
 	pins     []*nodeaffinity.NodeSelector
 	requests corev1.ResourceList
 }
@@ -72,8 +69,7 @@ func (r *room) demands(pod *corev1.Pod) (*demands, error) {
 		return nil, err
 	}
 	return &demands{
-		rule: r.of(placement.RuntimeClass(pod)), pod: pod, affinity: nodeaffinity.GetRequiredNodeAffinity(pod),
-		pins: pins, requests: requests(pod),
+		rule: r.of(placement.RuntimeClass(pod)), pod: pod, pins: pins, requests: requests(pod),
 	}, nil
 }
 
@@ -89,20 +85,20 @@ func (d *demands) refusal(node *corev1.Node) string {
 	if verdict := d.rule.On(node); verdict.Outcome != placement.Permitted {
 		return verdict.Message
 	}
-	switch matches, err := d.affinity.Match(node); {
+	switch matches, err := nodefit.Matches(d.pod, node); {
 	case err != nil || !matches:
 		return "the pod's own node selector or affinity does not match"
 	case slices.ContainsFunc(d.pins, func(pin *nodeaffinity.NodeSelector) bool { return !pin.Match(node) }):
 		return "a volume of the pod cannot be reached from there"
 	case node.DeletionTimestamp != nil:
 		return "the node is being deleted"
-	case node.Spec.Unschedulable:
+	case nodefit.Cordoned(d.pod, node):
 		return "the node is cordoned"
 	case !working(node):
 		return "the node is not ready"
 	}
-	if taint, found := d.untolerated(node); found {
-		return fmt.Sprintf("the node has taint %s, which the pod does not tolerate", taint.Key)
+	if taints := nodefit.Untolerated(d.pod, node); len(taints) > 0 {
+		return fmt.Sprintf("the node has taint %s, which the pod does not tolerate", taints[0].Key)
 	}
 	return ""
 }
@@ -111,18 +107,6 @@ func working(node *corev1.Node) bool {
 	return slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
 		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
 	})
-}
-
-// untolerated returns a taint that keeps the pod away. That of virtual nodes does not: the scheduler adds its
-// toleration where the policy permits the node.
-func (d *demands) untolerated(node *corev1.Node) (corev1.Taint, bool) {
-	ours := v1beta1.Taint()
-	counts := func(taint *corev1.Taint) bool {
-		return taint.Effect != corev1.TaintEffectPreferNoSchedule &&
-			(!placement.IsVirtual(node) || !taint.MatchTaint(&ours))
-	}
-	return corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), node.Spec.Taints, d.pod.Spec.Tolerations,
-		counts, false)
 }
 
 // reserve takes what a pod requests from what is free on a node, or says what it lacks.
@@ -165,16 +149,12 @@ func subtract(from, what corev1.ResourceList) {
 // lacking names the resources of which there is not enough.
 func lacking(free, wants corev1.ResourceList) string {
 	var names []string
-	for name, quantity := range wants {
-		left := free[name]
-		if !quantity.IsZero() && left.Cmp(quantity) < 0 {
-			names = append(names, string(name))
-		}
+	for _, name := range nodefit.Lacking(free, wants) {
+		names = append(names, string(name))
 	}
 	if len(names) == 0 {
 		return ""
 	}
-	slices.Sort(names)
 	return "not enough " + strings.Join(names, " and ") + " is free"
 }
 

@@ -10,6 +10,7 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/utils/ptr"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 )
 
@@ -42,6 +43,14 @@ func TestWhoCouldTakeAPod(t *testing.T) {
 		},
 		"a cordoned one": {
 			node: func(n *corev1.Node) { n.Spec.Unschedulable = true }, want: "1 × the node is cordoned",
+		},
+		"a cordoned one that the pod tolerates": {
+			node: func(n *corev1.Node) { n.Spec.Unschedulable = true },
+			pod: func(p *corev1.Pod) {
+				p.Spec.Tolerations = []corev1.Toleration{{
+					Key: corev1.TaintNodeUnschedulable, Operator: corev1.TolerationOpExists,
+				}}
+			},
 		},
 		"one that is off": {
 			node: func(n *corev1.Node) { n.Status.Conditions = nil }, want: "1 × the node is not ready",
@@ -128,6 +137,18 @@ func TestAVirtualNodeTakesPods(t *testing.T) {
 	if why, _ := roomIn(remote, []corev1.Node{node}).take(&pod); why != "1 × the node has taint full, which the pod "+
 		"does not tolerate" {
 		t.Errorf("why it cannot: %q", why)
+	}
+}
+
+// Somebody else's taint with our key is none that the scheduler tolerates on behalf of the pod.
+func TestOurTaintIsOursWithItsValueOnly(t *testing.T) {
+	pod, node := webPod("web", "home-1"), cluster()[0]
+	node.Spec.Taints = []corev1.Taint{v1beta1.Taint()}
+	node.Spec.Taints[0].Value = "another"
+	why, err := roomIn(rulesOf(build.Offloading("shop").Strategy("Remote")), []corev1.Node{node}).take(&pod)
+	want := "1 × the node has taint " + v1beta1.Taint().Key + ", which the pod does not tolerate"
+	if why != want || err != nil {
+		t.Errorf("why it cannot: %q, %v", why, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/schedplugin/placement"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // admit changes a pod that does not exist yet as admission will when it is created, as far as this concerns where it
@@ -21,7 +22,7 @@ func (f *Facts) admit(pod *corev1.Pod) []string {
 	defaultRequests(&pod.Spec)
 	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		taint := corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute}
-		if !tolerated(pod, &taint) {
+		if !nodefit.Tolerates(pod, &taint) {
 			pod.Spec.Tolerations = append(pod.Spec.Tolerations, corev1.Toleration{
 				Key: key, Operator: corev1.TolerationOpExists, Effect: taint.Effect,
 				TolerationSeconds: ptr.To[int64](300),

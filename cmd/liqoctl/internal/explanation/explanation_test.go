@@ -78,6 +78,20 @@ func (s *scene) troubled() *scene {
 	return s
 }
 
+// disguised gives a cordoned worker-1 the taint of a cordon with another effect, provider-1 our taint with another value.
+func (s *scene) disguised() *scene {
+	for i := range s.Nodes {
+		switch n := &s.Nodes[i]; n.Name {
+		case "worker-1":
+			n.Spec.Unschedulable = true
+			n.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoExecute}}
+		case "provider-1":
+			n.Spec.Taints[0].Value = "another"
+		}
+	}
+	return s
+}
+
 // empty has nodes that did not say yet what they have.
 func (s *scene) empty() *scene {
 	for i := range s.Nodes {
@@ -285,6 +299,17 @@ func TestWhereAPodMayGo(t *testing.T) {
 					"that",
 				"worker-2: refused | UntoleratedTaint: node(s) had untolerated taint(s): " +
 					"virtual-node.liqo.io/not-allowed=true:NoExecute",
+			},
+		},
+		"taints that only look like those of a cordon and of a virtual node": {
+			facts: shop(strategy(v1beta1.LocalAndRemote)).only("provider-1", "worker-1").disguised(),
+			pod:   build.Pod("web"),
+			want: []string{
+				"provider-1: refused | UntoleratedTaint: node(s) had untolerated taint(s): " +
+					"virtual-node.liqo.io/not-allowed=another:NoExecute",
+				"worker-1: refused | NodeUnschedulable: node(s) were unschedulable: kubectl uncordon worker-1 ends " +
+					"that | UntoleratedTaint: node(s) had untolerated taint(s): " +
+					"node.kubernetes.io/unschedulable:NoExecute",
 			},
 		},
 		"cordons and taints that the pod tolerates": {

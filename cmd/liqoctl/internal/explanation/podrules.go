@@ -6,14 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/component-helpers/resource"
-	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
-	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
-	"github.com/twinspace/twinspace/api/v1beta1"
-	"github.com/twinspace/twinspace/schedplugin/placement"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // What Kubernetes' scheduler says, so that its events can be found here.
@@ -44,26 +40,16 @@ func named(pod *corev1.Pod, node *corev1.Node) []Reason {
 }
 
 func cordoned(pod *corev1.Pod, node *corev1.Node) []Reason {
-	taint := corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}
-	if node.Spec.Unschedulable && !tolerated(pod, &taint) {
-		return []Reason{{ReasonUnschedulable, sayUnschedulable + ": kubectl uncordon " + node.Name + " ends that"}}
+	if !nodefit.Cordoned(pod, node) {
+		return nil
 	}
-	return nil
+	return []Reason{{ReasonUnschedulable, sayUnschedulable + ": kubectl uncordon " + node.Name + " ends that"}}
 }
 
-// tainted leaves out the taint of virtual nodes on them, which is a matter of policy, and that of a cordon.
 func tainted(pod *corev1.Pod, node *corev1.Node) []Reason {
-	ours := v1beta1.Taint()
 	var taints []string
-	for _, taint := range node.Spec.Taints {
-		switch {
-		case taint.Effect == corev1.TaintEffectPreferNoSchedule,
-			placement.IsVirtual(node) && taint.Key == ours.Key && taint.Effect == ours.Effect,
-			node.Spec.Unschedulable && taint.Key == corev1.TaintNodeUnschedulable,
-			tolerated(pod, &taint):
-		default:
-			taints = append(taints, taint.ToString())
-		}
+	for _, taint := range nodefit.Untolerated(pod, node) {
+		taints = append(taints, taint.ToString())
 	}
 	if len(taints) == 0 {
 		return nil
@@ -71,13 +57,9 @@ func tainted(pod *corev1.Pod, node *corev1.Node) []Reason {
 	return []Reason{{ReasonTaint, sayTaint + ": " + strings.Join(taints, ", ")}}
 }
 
-func tolerated(pod *corev1.Pod, taint *corev1.Taint) bool {
-	return corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, taint, false)
-}
-
 // matched looks at node selector and required node affinity, matchFields included.
 func matched(pod *corev1.Pod, node *corev1.Node) []Reason {
-	ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node)
+	ok, err := nodefit.Matches(pod, node)
 	if err != nil {
 		return []Reason{{ReasonAffinity, sayAffinity + ": it is invalid: " + err.Error()}}
 	}
@@ -91,7 +73,7 @@ func matched(pod *corev1.Pod, node *corev1.Node) []Reason {
 		}
 	}
 	only := &corev1.Pod{Spec: corev1.PodSpec{Affinity: pod.Spec.Affinity}}
-	if ok, err := nodeaffinity.GetRequiredNodeAffinity(only).Match(node); err != nil || !ok {
+	if ok, err := nodefit.Matches(only, node); err != nil || !ok {
 		required := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
 		why = append(why, "affinity "+termsText(required.NodeSelectorTerms))
 	}
@@ -102,12 +84,10 @@ func matched(pod *corev1.Pod, node *corev1.Node) []Reason {
 func fits(pod *corev1.Pod, node *corev1.Node) []Reason {
 	requests := resource.PodRequests(pod, resource.PodResourcesOptions{})
 	var out []Reason
-	for _, name := range slices.Sorted(maps.Keys(requests)) {
+	for _, name := range nodefit.Lacking(node.Status.Allocatable, requests) {
 		request, has := requests[name], node.Status.Allocatable[name]
-		if request.Sign() > 0 && request.Cmp(has) > 0 {
-			out = append(out, Reason{ReasonResources, fmt.Sprintf("%s%s: the pod requests %s, the node has %s in all",
-				sayInsufficient, name, request.String(), has.String())})
-		}
+		out = append(out, Reason{ReasonResources, fmt.Sprintf("%s%s: the pod requests %s, the node has %s in all",
+			sayInsufficient, name, request.String(), has.String())})
 	}
 	if node.Status.Allocatable.Pods().Sign() <= 0 {
 		out = append(out, Reason{ReasonResources, sayTooMany + ": the node takes none at all"})
