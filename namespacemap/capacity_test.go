@@ -99,8 +99,8 @@ func TestAFullMapTakesNoMoreNamespacesAndSaysSo(t *testing.T) {
 	condition := readyOn(h.offloading(t, "shop"), "b")
 	want := v1beta1.ClusterCondition{
 		Type: v1beta1.ConditionReady, Status: corev1.ConditionFalse, Reason: v1beta1.ReasonMapFull,
-		Message: "the NamespaceMap of cluster b holds 1 of at most 1 namespaces: un-offload one that is offloaded there, " +
-			"or select other clusters; this one follows by itself once there is room",
+		Message: "the NamespaceMap of cluster b holds 1 of at most 1 namespaces: un-offload one that is " +
+			"offloaded there, or select other clusters; this one follows by itself once there is room",
 		LastTransitionTime: condition.LastTransitionTime,
 	}
 	if diff := cmp.Diff(want, condition); diff != "" {
@@ -213,8 +213,12 @@ func TestAdmittedAtOnceNeverExceedTheLimit(t *testing.T) {
 		t.Errorf("%d were admitted where there was room for 9", got)
 	}
 	r.written([]string{"b", "b"})
-	if !r.take(m, 10) || !r.take(m, 10) || r.take(m, 10) {
-		t.Error("what came to nothing gives its room back")
+	var again []bool
+	for range 3 {
+		again = append(again, r.take(m, 10))
+	}
+	if diff := cmp.Diff([]bool{true, true, false}, again); diff != "" {
+		t.Errorf("what came to nothing gives its room back (-want,+got):\n%s", diff)
 	}
 }
 

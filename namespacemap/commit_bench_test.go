@@ -99,14 +99,14 @@ func keyOnly(at place, home string) map[string]any {
 }
 
 func mergeKey(ctx context.Context, c client.Client, at place, home string) error {
-	return patchRaw(ctx, c, at, types.MergePatchType, keyOnly(at, home))
+	return patchRaw(ctx, c, at, keyOnly(at, home))
 }
 
 func applyKey(ctx context.Context, c client.Client, at place, home string) error {
 	body := keyOnly(at, home)
 	body["apiVersion"], body["kind"] = v1beta1.GroupVersion.String(), "NamespaceMap"
 	body["metadata"] = map[string]any{"namespace": at.m.Namespace, "name": at.m.Name}
-	return patchRaw(ctx, c, at, types.ApplyPatchType, body, client.FieldOwner(home), client.ForceOwnership)
+	return patchRaw(ctx, c, at, body, client.FieldOwner(home), client.ForceOwnership)
 }
 
 type eitherOption interface {
@@ -114,8 +114,12 @@ type eitherOption interface {
 	client.SubResourcePatchOption
 }
 
-func patchRaw(ctx context.Context, c client.Client, at place, kind types.PatchType, body map[string]any,
-	options ...eitherOption) error {
+// patchRaw sends a merge patch, or with options, which are those of apply, applies.
+func patchRaw(ctx context.Context, c client.Client, at place, body map[string]any, options ...eitherOption) error {
+	kind := types.MergePatchType
+	if len(options) > 0 {
+		kind = types.ApplyPatchType
+	}
 	data, err := json.Marshal(body)
 	if err != nil {
 		return err

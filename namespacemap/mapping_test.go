@@ -70,9 +70,7 @@ func TestKeysOfOneMapDoNotFight(t *testing.T) {
 	m := mapOf(t, home, "b")
 	key := m.Namespace + "/" + m.Name
 	for namespace, twin := range map[string]string{"shop": "shop-a", "bank": ""} {
-		if _, err := (&groupCommit{}).setDesired(t.Context(), home, client.ObjectKeyFromObject(m), namespace, twin); err != nil {
-			t.Fatal(err)
-		}
+		ask(t, home, "b", namespace, twin)
 	}
 	if diff := cmp.Diff(map[string]string{"shop": "shop-a"}, mapOf(t, home, "b").Spec.DesiredMapping); diff != "" {
 		t.Errorf("map %s (-want,+got):\n%s", key, diff)

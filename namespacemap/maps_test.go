@@ -119,9 +119,7 @@ func TestTheLastVirtualNodeWaitsForTwinsThenForItsNode(t *testing.T) {
 	for _, home := range []string{"shop", "bank"} {
 		answer(t, h, "b", home, nil)
 	}
-	if _, err := (&groupCommit{}).setDesired(t.Context(), h, client.ObjectKeyFromObject(m.Obj()), "shop", ""); err != nil {
-		t.Fatal(err)
-	}
+	ask(t, h, "b", "shop", "")
 	h.mustProvide(t)
 	if got := h.waitMessage(t, "b-1"); got != "waiting for the agent of b to delete Node b-1" {
 		t.Errorf("message %q", got)
@@ -208,9 +206,7 @@ func TestAMapThatGotAKeyMeanwhileIsNotDeleted(t *testing.T) {
 	h.before = func(verb string, object client.Object) error {
 		if verb == "delete" && object.GetName() == "b" {
 			h.before = nil
-			_, err := (&groupCommit{}).setDesired(t.Context(), h.WithWatch, client.ObjectKey{Namespace: tenantB, Name: "b"}, "shop",
-				"shop-a")
-			return err
+			ask(t, h.WithWatch, "b", "shop", "shop-a")
 		}
 		return nil
 	}

@@ -131,6 +131,15 @@ func mapOf(t *testing.T, c client.Client, id string) *v1beta1.NamespaceMap {
 	return get(t, c, v1beta1.TenantNamespace(id), id, &v1beta1.NamespaceMap{})
 }
 
+// ask writes what the controller-manager would.
+func ask(t *testing.T, c client.Client, id, home, twin string) {
+	t.Helper()
+	key := client.ObjectKey{Namespace: v1beta1.TenantNamespace(id), Name: id}
+	if _, err := (&groupCommit{}).setDesired(t.Context(), c, key, home, twin); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // answer writes what the agent of a provider would.
 func answer(t *testing.T, c client.Client, id, home string, entry *v1beta1.TwinStatus) {
 	t.Helper()

@@ -187,25 +187,34 @@ func (d *direction) count(audits map[string]*env.Audit) error {
 			return err
 		}
 		for _, event := range events {
-			if event.Stage != auditv1.StageResponseComplete || event.ObjectRef == nil || !env.IsWrite(event) ||
-				!strings.Contains(event.User.Username, ":liqo") || signOfLife(event.ObjectRef.Resource) {
-				continue
+			if counts(event) {
+				d.Writes[described(cluster, event)]++
 			}
-			where := "home"
-			if cluster != env.Consumer {
-				where = "away"
-			}
-			what := where + " " + event.Verb + " " + event.ObjectRef.Resource
-			if sub := event.ObjectRef.Subresource; sub != "" {
-				what += "/" + sub
-			}
-			if event.ResponseStatus != nil && event.ResponseStatus.Code >= 300 {
-				what += fmt.Sprintf(" (answered %d)", event.ResponseStatus.Code)
-			}
-			d.Writes[what]++
 		}
 	}
 	return nil
+}
+
+// counts says whether an event is a write of ours about namespaces.
+func counts(event auditv1.Event) bool {
+	return event.Stage == auditv1.StageResponseComplete && event.ObjectRef != nil && env.IsWrite(event) &&
+		strings.Contains(event.User.Username, ":liqo") && !signOfLife(event.ObjectRef.Resource)
+}
+
+// described returns the side, verb and resource of a write, and how it was answered if that was not well.
+func described(cluster string, event auditv1.Event) string {
+	what := away
+	if cluster == env.Consumer {
+		what = home
+	}
+	what += " " + event.Verb + " " + event.ObjectRef.Resource
+	if sub := event.ObjectRef.Subresource; sub != "" {
+		what += "/" + sub
+	}
+	if event.ResponseStatus != nil && event.ResponseStatus.Code >= 300 {
+		what += fmt.Sprintf(" (answered %d)", event.ResponseStatus.Code)
+	}
+	return what
 }
 
 func signOfLife(resource string) bool {

@@ -297,7 +297,7 @@ func (c *churn) contract(g Gomega) {
 		}
 		for name, entry := range m.Status.CurrentMapping {
 			if strings.HasPrefix(name, crowdPrefix) {
-				g.Expect(entry.Phase).To(Equal(v1beta1.MappingAccepted), "%s in the map of %s: %+v", name, m.Name, entry)
+				g.Expect(entry.Phase).To(Equal(v1beta1.MappingAccepted), "%s for %s: %+v", name, m.Name, entry)
 				accepted.Insert(name)
 			}
 		}
@@ -319,7 +319,8 @@ func (c *churn) awaySide(g Gomega, provider string, homes map[string]string) {
 		g.Expect(twins.Has(name)).To(BeFalse(), "two twins of %s on %s", name, provider)
 		g.Expect(twin.DeletionTimestamp).To(BeNil(), "%s on %s is on its way out", twin.Name, provider)
 		if c.offloaded.Has(name) {
-			g.Expect(twin.Annotations[v1beta1.AnnotationTwinHomeUID]).To(Equal(homes[name]), "%s on %s", twin.Name, provider)
+			uid := twin.Annotations[v1beta1.AnnotationTwinHomeUID]
+			g.Expect(uid).To(Equal(homes[name]), "%s on %s", twin.Name, provider)
 		}
 		twins.Insert(name)
 	}
