@@ -27,7 +27,7 @@ func TestNamespacesAreComparedToTheFloor(t *testing.T) {
 	for _, want := range []string{
 		"100 namespaces on 3 providers",
 		"offloaded, all twins ready      50.0      2.0          13.00                  13      1.00",
-		"un-offloaded, nothing left   25.0      4.0          20.00                  10      2.00",
+		"un-offloaded, nothing left      25.0      4.0          20.00                  10      2.00",
 		" 12.00  away create namespaces",
 		"provider-1: 20 KiB, 204 bytes per namespace, of it managedFields 10; home wrote it 7 times",
 		"consumer controller-manager   4.50",
