@@ -69,9 +69,9 @@ func cycleOf(state fwk.CycleState) (*cycle, error) {
 	return c, nil
 }
 
-// PreFilter decides what does not depend on the node. Pods that may stay at home skip Filter, so that ordinary nodes cost
-// nothing: the taint keeps the pods off virtual nodes, and [Taints] asks the policy about those, unless a pod tolerates
-// the taint by itself or a node lacks it.
+// PreFilter decides what does not depend on the node. Pods that may stay at home skip Filter, so that ordinary nodes
+// cost nothing: the taint keeps the pods off virtual nodes, and [Taints] asks the policy about those, unless a pod
+// tolerates the taint by itself or a node lacks it.
 func (o *Offloading) PreFilter(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (
 	*fwk.PreFilterResult, *fwk.Status,
 ) {

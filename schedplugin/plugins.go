@@ -72,7 +72,8 @@ func (s *shared) start(ctx context.Context, handle fwk.Handle) error {
 	if err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}
-	proven := newProofs(reader.identity, factory.Core().V1().Pods().Informer().LastSyncResourceVersion, clock.RealClock{})
+	seen := factory.Core().V1().Pods().Informer().LastSyncResourceVersion
+	proven := newProofs(reader.identity, seen, clock.RealClock{})
 	if err := follow(factory, known, proven); err != nil {
 		return fmt.Errorf("start plugin %s: %w", Name, err)
 	}

@@ -11,8 +11,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// pace is how far apart the live reads of a namespace begin at least. Pods that come one by one, faster than that, share
-// reads as those of a backlog do, and none waits longer than this for it.
+// pace is how far apart the live reads of a namespace begin at least. Pods that come one by one, faster than that,
+// share reads as those of a backlog do, and none waits longer than this for it.
 const pace = 50 * time.Millisecond
 
 // errChanged says that a pod was decided about by a policy that is not the one in force.

@@ -40,8 +40,8 @@ func newTaints(inTree fwk.Plugin, p *policies, r *refusals) (*Taints, error) {
 // Name returns the plugin's name in configurations.
 func (t *Taints) Name() string { return TaintName }
 
-// Filter leaves ordinary nodes to the in-tree plugin, and tells those without any taint by that, which is cheaper than a
-// look at their labels.
+// Filter leaves ordinary nodes to the in-tree plugin, and tells those without any taint by that, which is cheaper than
+// a look at their labels.
 func (t *Taints) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
 	if len(info.Node().Spec.Taints) == 0 || !placement.IsVirtual(info.Node()) {
 		return t.TaintToleration.Filter(ctx, state, pod, info)

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// creator is the word that makes this program create pods, at a pace, for another one of it: what a process does besides
-// scheduling would be taken for the scheduler's.
+// creator is the word that makes this program create pods, at a pace, for another one of it: what a process does
+// besides scheduling would be taken for the scheduler's.
 const creator = "create-pods"
 
 // streamed are the sides that also take part with a stream of pods. There the proof that a policy is in force, which
