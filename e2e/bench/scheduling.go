@@ -33,10 +33,11 @@ func (o *schedulingOptions) flags(fs *flag.FlagSet) {
 			return err
 		})
 	o.sides = sides()
-	fs.Func("sides", "sides to compare in part scheduling, comma-separated (default all)", func(list string) (err error) {
-		o.sides, err = sidesNamed(list)
-		return err
-	})
+	fs.Func("sides", "sides to compare in part scheduling, comma-separated (default all)",
+		func(list string) (err error) {
+			o.sides, err = sidesNamed(list)
+			return err
+		})
 	fs.IntVar(&o.pods, "scheduled", 1000, "pods per round in part scheduling")
 	fs.IntVar(&o.rounds, "scheduling-rounds", 5, "rounds of each side in part scheduling")
 	fs.IntVar(&o.pace, "pace", 50, "pods per second where part scheduling measures a stream; 0 leaves that out")
