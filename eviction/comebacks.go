@@ -10,8 +10,9 @@ import (
 // luck: a pod that was bound by the policy of a moment ago.
 const maxComebacks = 2
 
-// soon is how long after the last violation another one can be a comeback: controllers lose no time.
-const soon = time.Minute
+// soon is how long after the last violation another one can be a comeback. Controllers lose no time, but pods that came
+// back too often are looked at only so often.
+const soon = 3 * whenHopeless
 
 // place is a controller's pods on one virtual node, or on ordinary ones, which the policy permits or refuses as one.
 type place struct {

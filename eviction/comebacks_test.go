@@ -47,7 +47,7 @@ func TestAllOrdinaryNodesAreOnePlaceToComeBackTo(t *testing.T) {
 	for i := range maxComebacks + 2 {
 		node := fmt.Sprint("home-", i+1)
 		nodes := append(cluster(), *build.Node(node))
-		found := violations([]corev1.Pod{webPod(fmt.Sprint("web-", i), node)}, of, byName(nodes))
+		found := violations([]corev1.Pod{webPod(fmt.Sprint("web-", i), node)}, of, byName(nodes), ours())
 		c.mark(found, 1, morning)
 		c.evicted(found[0])
 		got = append(got, states(found)...)
@@ -82,7 +82,7 @@ func TestComebacksAreOfOnePolicy(t *testing.T) {
 		"one more":                     {then: found("x"), generation: 1, want: []string{"x returning"}},
 		"one more, under another edit": {then: found("x"), generation: 2, want: []string{"x queued"}},
 		"one more, of another node": {
-			then: violations(webAwayOn("c-1"), rulesOf(local()), byName(cluster())), generation: 1,
+			then: violations(webAwayOn("c-1"), rulesOf(local()), byName(cluster()), ours()), generation: 1,
 			want: []string{"x queued"},
 		},
 		"one that is leaving": {

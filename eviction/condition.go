@@ -23,6 +23,8 @@ const (
 	ReasonNoPermittedNode = "NoPermittedNode"
 	// ReasonNodeNamed: the pods that are left come back to where they were when they are evicted, and stay.
 	ReasonNodeNamed = "NodeNamed"
+	// ReasonForeignScheduler: the pods that are left have a scheduler that would put them back, and stay.
+	ReasonForeignScheduler = "ForeignScheduler"
 	// ReasonNoController: the pods that are left would not be replaced, and stay.
 	ReasonNoController = "NoController"
 	// ReasonAllPermitted: every pod is where the policy permits it.
@@ -48,6 +50,8 @@ var chapters = [...]struct {
 	{ReasonDisruptionBudget, []state{budget}, "held by a PodDisruptionBudget"},
 	{ReasonNoPermittedNode, []state{stuck}, "held because no other permitted node could take them"},
 	{ReasonNodeNamed, []state{returning}, "left alone because they came back (do they name a node, or a scheduler?)"},
+	{ReasonForeignScheduler, []state{foreign}, "never evicted because their scheduler is none of ours and would put " +
+		"them back"},
 	{ReasonNoController, []state{single}, "never evicted because no controller would replace them"},
 }
 

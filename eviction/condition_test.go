@@ -60,6 +60,13 @@ func TestCondition(t *testing.T) {
 			found: []violation{violating("a", single, "")}, wantReason: "NoController",
 			wantMessage: "1 pod is" + because + "never evicted because no controller would replace them: a",
 		},
+		"what has another scheduler, and no controller": {
+			found:      []violation{violating("a", single, ""), violating("b", foreign, "schedulerName theirs")},
+			wantReason: "ForeignScheduler",
+			wantMessage: "2 pods are" + because +
+				"never evicted because their scheduler is none of ours and would put them back: b (schedulerName " +
+				"theirs); never evicted because no controller would replace them: a",
+		},
 		"a failure is told first": {
 			found:      []violation{violating("a", leaving, ""), violating("b", failed, "forbidden")},
 			wantReason: "EvictionFailed",

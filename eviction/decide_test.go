@@ -152,7 +152,7 @@ func TestTheNamespaceWaitsForWhatWasEvicted(t *testing.T) {
 				pods = append(pods, one(app, tc.change))
 			}
 			of := rulesOf(local())
-			found := violations(pods, of, byName(cluster()))
+			found := violations(pods, of, byName(cluster()), ours())
 			if err := decide(found, pods, moved, DefaultPace(), roomIn(of, cluster(), pods...)); err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +199,7 @@ func TestPodsOfAControllerAreAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nodes := cluster()[:1]
 			of := rulesOf(local())
-			found := violations(tc.pods, of, byName(nodes))
+			found := violations(tc.pods, of, byName(nodes), ours())
 			room, looks := roomIn(of, nodes, tc.pods...), 0
 			pins := room.pins
 			room.pins = func(pod *corev1.Pod) ([]*nodeaffinity.NodeSelector, error) {
@@ -229,7 +229,7 @@ func TestNothingIsDecidedInTheDark(t *testing.T) {
 		of := rulesOf(local())
 		room := roomIn(of, cluster())
 		room.bound = func(string) ([]corev1.Pod, error) { return nil, dark }
-		found := violations(pods, of, byName(cluster()))
+		found := violations(pods, of, byName(cluster()), ours())
 		if err := decide(found, pods, nil, DefaultPace(), room); !errors.Is(err, dark) || has(found, next) {
 			t.Errorf("%s: error %v, %s", name, err, strings.Join(states(found), ", "))
 		}

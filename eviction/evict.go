@@ -18,16 +18,24 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// evictTimeout bounds one call. The client repeats one that is refused because a PodDisruptionBudget is new after the
-// ten seconds that the API server asks for.
-const evictTimeout = 12 * time.Second
+const (
+	// evictTimeout bounds one call, in which admission webhooks may have a say.
+	evictTimeout = 10 * time.Second
+	// evictFor is for how long calls are begun in one round: other namespaces wait for the same worker.
+	evictFor = 5 * time.Second
+)
 
 // evict evicts the pods whose turn it is, and notes what came of it.
 func (r *Reconciler) evict(ctx context.Context, off *v1beta1.NamespaceOffloading, found []violation) error {
 	var errs []error
+	began := r.Clock.Now()
 	for i := range found {
 		v := &found[i]
 		if v.state != next {
+			continue
+		}
+		if r.Clock.Since(began) >= evictFor {
+			v.state, v.why = queued, "evictions take long at the moment"
 			continue
 		}
 		if !r.Limit.TryAccept() {
@@ -61,9 +69,7 @@ func (r *Reconciler) evictOne(ctx context.Context, pod *corev1.Pod) error {
 		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
 		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(pod.UID)}},
 	}
-	// The client writes the answer into what it was given.
-	subject := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	if err := r.Home.SubResource("eviction").Create(ctx, subject, eviction); err != nil {
+	if err := r.Evictor.Evict(ctx, eviction); err != nil {
 		return fmt.Errorf("evict pod %s: %w", pod.Name, err)
 	}
 	return nil

@@ -147,7 +147,8 @@ func (r *Reconciler) pin(ctx context.Context, key client.ObjectKey) (*nodeaffini
 }
 
 // Staying returns how many pods of a namespace are to leave a cluster, which is no longer selected, before the
-// namespace's twin there may go: those on its virtual nodes that a controller would replace, until they are gone.
+// namespace's twin there may go: those on its virtual nodes that a controller would replace elsewhere, until they are
+// gone. Who would come back is never evicted, so the twin would wait for ever.
 func (r *Reconciler) Staying(ctx context.Context, home, clusterID string) (int, error) {
 	nodes, err := r.virtual(ctx, client.MatchingLabels{v1beta1.LabelRemoteClusterID: clusterID})
 	if err != nil || len(nodes) == 0 {
@@ -159,7 +160,8 @@ func (r *Reconciler) Staying(ctx context.Context, home, clusterID string) (int, 
 	}
 	count := 0
 	for i := range pods {
-		if nodes[pods[i].Spec.NodeName] != nil && movable(&pods[i]) && owner(&pods[i]) != "" {
+		if nodes[pods[i].Spec.NodeName] != nil && movable(&pods[i]) && owner(&pods[i]) != "" &&
+			scheduledBy(&pods[i], r.schedulers()) {
 			count++
 		}
 	}

@@ -83,8 +83,12 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	home, live := mgr.GetClient(), mgr.GetAPIReader()
+	evictor, err := eviction.NewEvictor(identity, mgr.GetHTTPClient())
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	evictions := &eviction.Reconciler{
-		Home: home, Live: live, Clock: clock.RealClock{}, Pace: eviction.DefaultPace(),
+		Home: home, Live: live, Evictor: evictor, Clock: clock.RealClock{}, Pace: eviction.DefaultPace(),
 		Events: mgr.GetEventRecorder("controller-manager"),
 		Limit:  flowcontrol.NewTokenBucketPassiveRateLimiter(100, 10),
 	}

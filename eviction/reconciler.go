@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,9 +23,11 @@ import (
 )
 
 const (
-	// afterProgress is when to look again after something has changed, afterNone when nothing has.
+	// afterProgress is when to look again after something has changed, afterNone when nothing has, and whenHopeless where
+	// nothing will before somebody does something about the pods that are left.
 	afterProgress = 2 * time.Second
 	afterNone     = 10 * time.Second
+	whenHopeless  = time.Minute
 	// whenQuiet is when to look again where every pod is permitted: pods may still come past the scheduler.
 	whenQuiet = 5 * time.Minute
 	// retryConflict is when a status that lost a race is written again.
@@ -45,6 +48,11 @@ type Reconciler struct {
 	// everything from the API server.
 	Home client.Client
 	Live client.Reader
+	// Evictor evicts.
+	Evictor Evictor
+	// Schedulers are the names of those that apply the policy; none stands for the two names that manifests give ours.
+	// Pods of others are never evicted: they would come back.
+	Schedulers []string
 	// Pace and Limit say how many pods may be evicted at once, in a namespace and in all of them.
 	Pace  Pace
 	Limit Limit
@@ -111,68 +119,13 @@ func pause(found []violation, changed, observed bool) time.Duration {
 	switch {
 	case len(found) > 0 && changed:
 		return afterProgress
-	case len(found) > 0 || !observed:
+	case !observed || slices.ContainsFunc(found, violation.mayGo):
 		return wait.Jitter(afterNone, jitter)
+	case len(found) > 0:
+		return wait.Jitter(whenHopeless, jitter)
 	default:
 		return wait.Jitter(whenQuiet, jitter)
 	}
-}
-
-// round finds the pods that are where they may not be and evicts those whose turn it is. It returns the policy that it
-// went by: where there is something to do, that of the API server at this moment.
-func (r *Reconciler) round(ctx context.Context, off *v1beta1.NamespaceOffloading) (
-	*v1beta1.NamespaceOffloading, []violation, error,
-) {
-	pods, err := r.pods(ctx, client.InNamespace(off.Namespace))
-	if err != nil {
-		return off, nil, err
-	}
-	found, err := r.glance(ctx, off, pods)
-	if err != nil || len(found) == 0 {
-		return off, nil, err
-	}
-	live := &v1beta1.NamespaceOffloading{}
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(off), live); err != nil {
-		return off, found, fmt.Errorf("get offloading of %s: %w", off.Namespace, err)
-	}
-	if !asked(live) || !live.DeletionTimestamp.IsZero() {
-		return live, nil, nil // its event is on the way
-	}
-	nodes, err := r.nodes(ctx)
-	if err != nil {
-		return live, found, err
-	}
-	of, err := r.rules(ctx, live)
-	if err != nil {
-		return live, found, err
-	}
-	found = violations(pods, of, byName(nodes))
-	memory := r.remember(live.Namespace)
-	memory.mark(found, live.Generation, r.Clock.Now())
-	if err := decide(found, pods, memory.moved(), r.Pace, r.room(ctx, nodes, of)); err != nil {
-		return live, found, err
-	}
-	return live, found, r.evict(ctx, live, found)
-}
-
-// glance looks for violations with what is in caches. A node that is not there is taken for an ordinary one.
-func (r *Reconciler) glance(ctx context.Context, off *v1beta1.NamespaceOffloading, pods []corev1.Pod) (
-	[]violation, error,
-) {
-	of, err := r.rules(ctx, off)
-	if err != nil {
-		return nil, err
-	}
-	virtual, err := r.virtual(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	return violations(pods, of, func(name string) *corev1.Node {
-		if node := virtual[name]; node != nil {
-			return node
-		}
-		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	}), nil
 }
 
 func (r *Reconciler) remember(namespace string) *comebacks {
@@ -189,14 +142,6 @@ func (r *Reconciler) remember(namespace string) *comebacks {
 func (r *Reconciler) forget(namespace string) {
 	delete(r.memory, namespace)
 	r.Metrics.forget(namespace)
-}
-
-func byName(nodes []corev1.Node) func(string) *corev1.Node {
-	index := make(map[string]*corev1.Node, len(nodes))
-	for i := range nodes {
-		index[nodes[i].Name] = &nodes[i]
-	}
-	return func(name string) *corev1.Node { return index[name] }
 }
 
 // report writes what is left into the status, if that is news, and says whether it was.

@@ -329,7 +329,7 @@ twinspace_eviction_violating_pods{namespace="shop"} 2
 func TestStaying(t *testing.T) {
 	r, s := newReconciler(t, shop(evicting(v1beta1.Local), webPod("a", "b-1"), with(webPod("b", "b-1"), deleted),
 		podOf("", "", "bare", "b-1"), podOf("DaemonSet", "log", "log", "b-1"),
-		webPod("c", "c-1"), webPod("d", "home-1"),
+		with(webPod("theirs", "b-1"), scheduledAs("theirs")), webPod("c", "c-1"), webPod("d", "home-1"),
 		with(webPod("done", "b-1"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }))...)
 	got := map[string]int{}
 	for _, id := range []string{"b", "c", "d"} {

@@ -39,6 +39,12 @@ func (s *server) refusal(what string) error {
 	return s.refuse(what)
 }
 
+// Evict evicts a pod of the fake API server.
+func (s *server) Evict(ctx context.Context, eviction *policyv1.Eviction) error {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: eviction.Namespace, Name: eviction.Name}}
+	return s.SubResource("eviction").Create(ctx, pod, eviction)
+}
+
 // forget starts counting anew.
 func (s *server) forget() { s.evicted, s.lists, s.patches = nil, nil, 0 }
 
@@ -114,7 +120,7 @@ func newReconciler(t *testing.T, objects ...client.Object) (*Reconciler, *server
 	t.Helper()
 	s := newServer(t, objects...)
 	return &Reconciler{
-		Home: s, Live: s, Pace: DefaultPace(), Limit: &nothingLeft{accepted: 1000},
+		Home: s, Live: s, Evictor: s, Pace: DefaultPace(), Limit: &nothingLeft{accepted: 1000},
 		Clock: clocktesting.NewFakePassiveClock(morning), Events: events.NewFakeRecorder(100),
 	}, s
 }

@@ -28,6 +28,8 @@ const (
 	stuck
 	// returning: its like come back to the node however often they are evicted.
 	returning
+	// foreign: its scheduler does not apply the policy, and would put its replacement back.
+	foreign
 	// single: it has no controller, so nothing would replace it.
 	single
 )
@@ -43,14 +45,20 @@ type violation struct {
 	why string
 }
 
+// mayGo says that the pod leaves, or will as soon as something else happens. The others stay where they are.
+func (v violation) mayGo() bool {
+	return v.state != returning && v.state != foreign && v.state != single
+}
+
 // rules returns the rule of the namespace for pods of a RuntimeClass.
 type rules func(class string) *placement.Rule
 
 // violations returns the pods that run where the policy does not permit them, in the order in which they are to go:
-// those that are not ready first, since nobody misses them. node returns nil for a node that is gone.
+// those that are not ready first, since nobody misses them. node returns nil for a node that is gone; ours are the names
+// of the schedulers that apply the policy.
 //
 // A verdict of Waits is no violation: the pod will be permitted once something that is under way is done.
-func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node) []violation {
+func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node, ours []string) []violation {
 	var found []violation
 	for i := range pods {
 		pod := &pods[i]
@@ -66,12 +74,7 @@ func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node
 			continue
 		}
 		v := violation{pod: pod, verdict: verdict, home: !placement.IsVirtual(on)}
-		switch {
-		case pod.DeletionTimestamp != nil:
-			v.state = leaving
-		case metav1.GetControllerOf(pod) == nil:
-			v.state = single
-		}
+		v.state, v.why = fate(pod, ours)
 		found = append(found, v)
 	}
 	slices.SortFunc(found, func(a, b violation) int {
@@ -81,6 +84,24 @@ func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node
 		return cmp.Compare(a.pod.Name, b.pod.Name)
 	})
 	return found
+}
+
+// fate is what the pod itself says about what becomes of it, and more about that.
+func fate(pod *corev1.Pod, ours []string) (s state, why string) {
+	switch {
+	case pod.DeletionTimestamp != nil:
+		return leaving, ""
+	case metav1.GetControllerOf(pod) == nil:
+		return single, ""
+	case !scheduledBy(pod, ours):
+		return foreign, "schedulerName " + pod.Spec.SchedulerName
+	}
+	return queued, ""
+}
+
+// scheduledBy says that the pod asks for one of the schedulers. Who asks for none gets the default one.
+func scheduledBy(pod *corev1.Pod, schedulers []string) bool {
+	return slices.Contains(schedulers, cmp.Or(pod.Spec.SchedulerName, corev1.DefaultSchedulerName))
 }
 
 // movable says that a pod runs, or is about to run, on a node that could be another one. The pods of a DaemonSet and

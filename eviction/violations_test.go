@@ -55,6 +55,20 @@ func TestViolations(t *testing.T) {
 		"a pod without controller stays": {
 			off: local(), pods: []corev1.Pod{podOf("", "", "a", "b-1")}, want: []string{"a single"},
 		},
+		"pods of a scheduler that is not ours would come back": {
+			off: local(), pods: []corev1.Pod{
+				with(webPod("a", "b-1"), scheduledAs("theirs")), with(webPod("b", "b-1"), scheduledAs("liqo-scheduler")),
+				with(webPod("c", "b-1"), scheduledAs("default-scheduler")), webPod("d", "b-1"),
+			},
+			want: []string{"a foreign", "b queued", "c queued", "d queued"},
+		},
+		"what is worse about them is told first": {
+			off: local(), pods: []corev1.Pod{
+				with(podOf("", "", "a", "b-1"), scheduledAs("theirs")),
+				with(with(webPod("b", "b-1"), scheduledAs("theirs")), deleted),
+			},
+			want: []string{"a single", "b leaving"},
+		},
 		"pods that belong to their node are none of ours": {
 			off: remote,
 			pods: []corev1.Pod{
@@ -77,7 +91,7 @@ func TestViolations(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := violations(tc.pods, rulesOf(tc.off), byName(cluster()))
+			got := violations(tc.pods, rulesOf(tc.off), byName(cluster()), ours())
 			if diff := cmp.Diff(tc.want, states(got)); diff != "" {
 				t.Errorf("(-want,+got):\n%s", diff)
 			}
@@ -106,7 +120,7 @@ func TestWaitingIsNoViolation(t *testing.T) {
 		if processed > 0 {
 			want = []string{"home queued"}
 		}
-		if diff := cmp.Diff(want, states(violations(pods, of, byName(cluster())))); diff != "" {
+		if diff := cmp.Diff(want, states(violations(pods, of, byName(cluster()), ours()))); diff != "" {
 			t.Errorf("%s (-want,+got):\n%s", name, diff)
 		}
 	}

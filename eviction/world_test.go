@@ -18,6 +18,9 @@ import (
 // morning is when everything happens.
 var morning = time.Date(2026, 1, 2, 8, 0, 0, 0, time.UTC)
 
+// ours returns the schedulers that apply the policy unless told otherwise.
+func ours() []string { return (&Reconciler{}).schedulers() }
+
 // podOf returns a ready pod of a controller of the given kind and name; "" stands for none.
 func podOf(kind, owner, name, node string) corev1.Pod {
 	pod := build.Pod(name).Namespace("shop").UID("uid-" + name).Node(node).Phase(corev1.PodRunning).Obj()
@@ -39,6 +42,10 @@ func with(pod corev1.Pod, change func(*corev1.Pod)) corev1.Pod {
 }
 
 func unready(pod *corev1.Pod) { pod.Status.Conditions = nil }
+
+func scheduledAs(name string) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) { pod.Spec.SchedulerName = name }
+}
 
 func deleted(pod *corev1.Pod) {
 	pod.DeletionTimestamp = ptr.To(metav1.NewTime(morning))
@@ -90,7 +97,7 @@ func roomIn(of rules, nodes []corev1.Node, bound ...corev1.Pod) *room {
 // words are the states as tests name them.
 var words = map[state]string{
 	queued: "queued", next: "next", leaving: "leaving", budget: "budget", failed: "failed", stuck: "stuck",
-	single: "single", returning: "returning",
+	single: "single", returning: "returning", foreign: "foreign",
 }
 
 // states returns each pod's name and state, in the order of the violations.
@@ -105,7 +112,7 @@ func states(found []violation) []string {
 // decided finds the violations and decides about them.
 func decided(t *testing.T, of rules, nodes []corev1.Node, pods []corev1.Pod) []violation {
 	t.Helper()
-	found := violations(pods, of, byName(nodes))
+	found := violations(pods, of, byName(nodes), ours())
 	if err := decide(found, pods, nil, DefaultPace(), roomIn(of, nodes, pods...)); err != nil {
 		t.Fatal(err)
 	}

@@ -133,9 +133,13 @@ func (s *starter) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	evictor, err := eviction.NewEvictor(s.mgr.GetConfig(), s.mgr.GetHTTPClient())
+	if err != nil {
+		return err
+	}
 	evictions := &eviction.Reconciler{
 		Home: home, Live: live, Clock: clock.RealClock{}, Events: s.mgr.GetEventRecorder("controller-manager"),
-		Pace: eviction.DefaultPace(), Metrics: evicted,
+		Pace: eviction.DefaultPace(), Metrics: evicted, Evictor: evictor,
 		Limit: flowcontrol.NewTokenBucketPassiveRateLimiter(evictionsPerSecond, evictionsAtOnce),
 	}
 	offloadings := &namespacemap.Offloadings{
