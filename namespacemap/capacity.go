@@ -2,15 +2,21 @@ package namespacemap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 	"unicode/utf8"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
+
+// retryFull is when a namespace is looked at again that was refused because of others that were not written yet.
+const retryFull = time.Second
 
 // MaxNamespaces is how many namespaces one NamespaceMap holds. It is what surely fits into one object when all names
 // are as long as they may be and all twins fail at once with the longest message: (storeLimit - storeMargin) divided by
@@ -37,12 +43,12 @@ const (
 	crowd          = 1700
 )
 
-// messageLimit is how long the message about one of so many namespaces may be.
-func messageLimit(namespaces int) int {
-	if namespaces > crowd {
-		return crowdedMessage
+// messageLimit is how long the message about one of a map's namespaces may be. Those on their way out count as well.
+func messageLimit(m *v1beta1.NamespaceMap) int {
+	if roomy(m, 0, crowd+1) {
+		return maxMessage
 	}
-	return maxMessage
+	return crowdedMessage
 }
 
 // bounded cuts a text so that it takes no more than limit bytes as JSON, as the API server writes it.
@@ -68,6 +74,8 @@ func bounded(text string, limit int) string {
 type fullError struct {
 	clusterID    string
 	holds, limit int
+	// coming says that some are not written yet that were admitted: if they come to nothing, no event tells.
+	coming bool
 }
 
 func (e *fullError) Error() string {
@@ -87,6 +95,11 @@ func holds(m *v1beta1.NamespaceMap) int {
 	return count
 }
 
+// roomy says that a map holds, with those that are coming, less than a limit. It counts only if it must.
+func roomy(m *v1beta1.NamespaceMap, coming, limit int) bool {
+	return len(m.Spec.DesiredMapping)+len(m.Status.CurrentMapping)+coming < limit || holds(m)+coming < limit
+}
+
 // room admits namespaces to the maps of all clusters, and remembers who found one full: they are woken when it no
 // longer is, as many as there is room for. The zero value is ready.
 type room struct {
@@ -97,18 +110,26 @@ type room struct {
 	waiting map[string]sets.Set[string]
 }
 
-// take admits one more namespace if the map, which must not be older than our last write, has room for it.
-func (r *room) take(m *v1beta1.NamespaceMap, limit int) bool {
+// take admits one more namespace if the map has room for it; if not, it says so and remembers that it waits. The map is
+// read in here, so that whoever was admitted before is seen either there or among those who come, and so that an event
+// which makes room is either seen there or wakes us.
+func (r *room) take(home string, limit int, read func() (*v1beta1.NamespaceMap, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if holds(m)+r.coming[m.Name] >= limit {
-		return false
+	m, err := read()
+	if err != nil {
+		return err
+	}
+	coming := r.coming[m.Name]
+	if !roomy(m, coming, limit) {
+		r.wait(m.Name, home)
+		return &fullError{clusterID: m.Name, holds: max(holds(m), limit), limit: limit, coming: coming > 0}
 	}
 	if r.coming == nil {
 		r.coming = map[string]int{}
 	}
 	r.coming[m.Name]++
-	return true
+	return nil
 }
 
 // written says that what was admitted has been written, or failed to be.
@@ -120,10 +141,8 @@ func (r *room) written(clusterIDs []string) {
 	}
 }
 
-// wait remembers a namespace that was refused.
+// wait remembers a namespace that was refused; the lock is held.
 func (r *room) wait(clusterID, home string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.waiting == nil {
 		r.waiting = map[string]sets.Set[string]{}
 	}
@@ -162,29 +181,29 @@ func (r *room) wake(m *v1beta1.NamespaceMap, limit int) []string {
 
 // admit refuses the namespace where the cluster's map has no room for it. Those that it holds already stay.
 func (o *Offloadings) admit(ctx context.Context, p *pass) error {
+	var errs []error
 	for id := range p.selected {
 		m := p.maps[id]
 		if m == nil || p.want(id) == "" || p.occupied(id) {
 			continue
 		}
-		if o.room.take(o.views.current(m), o.limit()) {
+		err := o.room.take(p.home, o.limit(), func() (*v1beta1.NamespaceMap, error) {
+			return o.views.get(ctx, o.Home, client.ObjectKeyFromObject(m))
+		})
+		var full *fullError
+		switch {
+		case err == nil:
 			p.admitted = append(p.admitted, id)
-			continue
+		case errors.As(err, &full):
+			_ = p.blame(id, err) // no error to try again after: we are woken
+			if full.coming {
+				p.again = retryFull
+			}
+		case !apierrors.IsNotFound(err): // a map that is gone is made anew, and brings us back
+			errs = append(errs, p.blame(id, err))
 		}
-		// From now on an event that makes room wakes us; what happened before it is in the cache by now.
-		o.room.wait(id, p.home)
-		now := &v1beta1.NamespaceMap{}
-		if err := o.Home.Get(ctx, client.ObjectKeyFromObject(m), now, client.UnsafeDisableDeepCopy); err != nil {
-			return p.blame(id, fmt.Errorf("get namespace map %s: %w", id, err))
-		}
-		now = o.views.current(now)
-		if o.room.take(now, o.limit()) {
-			p.admitted = append(p.admitted, id)
-			continue
-		}
-		_ = p.blame(id, &fullError{id, holds(now), o.limit()}) // no error to try again after: we are woken
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (o *Offloadings) limit() int {

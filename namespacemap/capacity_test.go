@@ -1,8 +1,6 @@
 package namespacemap
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,51 +28,6 @@ func TestTheLimitFollowsFromTheSizes(t *testing.T) {
 	}
 	if worst := crowd * (namespaceSize + maxMessage); worst > room {
 		t.Errorf("%d namespaces with long messages may take %d bytes, but there is room for %d", crowd, worst, room)
-	}
-	if got := messageLimit(crowd); got != maxMessage {
-		t.Errorf("up to %d namespaces messages may have %d bytes", crowd, got)
-	}
-	if got := messageLimit(crowd + 1); got != crowdedMessage {
-		t.Errorf("beyond %d namespaces messages may have %d bytes", crowd, got)
-	}
-}
-
-func TestMessagesAreCutByWhatTheyTakeAsJSON(t *testing.T) {
-	for name, test := range map[string]struct {
-		text  string
-		limit int
-		want  string
-	}{
-		"it fits":                         {"plain", 5, "plain"},
-		"too long":                        {"plain words", 5, "plain"},
-		"a quote takes two":               {`"a"`, 4, `"a`},
-		"what HTML would read takes six":  {"<<", 11, "<"},
-		"a control character takes six":   {"a\x01b", 6, "a"},
-		"a broken character takes six":    {"\xff\xff", 11, "\xff"},
-		"characters are never cut in two": {"añ", 2, "a"},
-		"nothing":                         {"", 0, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := bounded(test.text, test.limit); got != test.want {
-				t.Errorf("bounded(%q, %d) = %q, want %q", test.text, test.limit, got, test.want)
-			}
-		})
-	}
-}
-
-func TestNoTextTakesMoreThanItsBound(t *testing.T) {
-	everything := strings.Builder{}
-	for r := range rune(0x3000) {
-		everything.WriteRune(r)
-	}
-	for at := 0; at+600 < everything.Len(); at += 97 {
-		data, err := json.Marshal(bounded(everything.String()[at:], maxMessage))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if size := len(data) - len(`""`); size > maxMessage {
-			t.Fatalf("%d bytes from %d on: %s", size, at, data)
-		}
 	}
 }
 
@@ -184,6 +137,48 @@ func TestATwinThatIsStillLeavingTakesRoom(t *testing.T) {
 	}
 }
 
+func TestWhoIsRefusedBecauseOfOthersThatComeLooksAgain(t *testing.T) {
+	h := newHome(t, shopWorld(build.Offloading("shop"))...)
+	h.offloadings.MaxNamespaces = 1
+	if err := h.offloadings.room.take("bank", 1, reads(mapOf(t, h, "b"))); err != nil {
+		t.Fatal(err)
+	}
+	result, err := h.offloadings.Reconcile(t.Context(), offloadingOf("shop"))
+	if err != nil || result.RequeueAfter != retryFull {
+		t.Errorf("result %+v, error %v: what comes may come to nothing, without an event", result, err)
+	}
+	condition := readyOn(h.offloading(t, "shop"), "b")
+	if condition.Reason != v1beta1.ReasonMapFull || !strings.Contains(condition.Message, "holds 1 of at most 1 ") {
+		t.Errorf("condition %+v", condition)
+	}
+
+	h.offloadings.room.written([]string{"b"}) // or failed to be
+	h.mustOffload(t, "shop")
+	if got := mapOf(t, h, "b").Spec.DesiredMapping["shop"]; got != "shop-a" {
+		t.Errorf("mapping %q", got)
+	}
+}
+
+func TestWhoLookedBeforeOthersWereAdmittedIsNotAdmittedOnTop(t *testing.T) {
+	h := newHome(t, append(shopWorld(build.Offloading("shop")), build.Namespace("bank").UID("uid-2").Obj(),
+		build.Offloading("bank").Obj())...)
+	h.offloadings.MaxNamespaces = 1
+	p, err := h.offloadings.look(t.Context(), "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.mustOffload(t, "bank")
+	if _, err := h.offloadings.look(t.Context(), "bank"); err != nil { // and the cache has caught up since
+		t.Fatal(err)
+	}
+	if err := h.offloadings.admit(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.admitted) > 0 {
+		t.Errorf("admitted to %v, which are full", p.admitted)
+	}
+}
+
 func TestWhoIsUnoffloadedWhileWaitingKeepsNobodyElseWaiting(t *testing.T) {
 	h := fullWorld(t)
 	h.mustOffload(t, "shop")
@@ -196,6 +191,10 @@ func TestWhoIsUnoffloadedWhileWaitingKeepsNobodyElseWaiting(t *testing.T) {
 	}
 }
 
+func reads(m *v1beta1.NamespaceMap) func() (*v1beta1.NamespaceMap, error) {
+	return func() (*v1beta1.NamespaceMap, error) { return m, nil }
+}
+
 func TestAdmittedAtOnceNeverExceedTheLimit(t *testing.T) {
 	var r room
 	m := build.Map("b").Want("bank", "bank-a").Obj()
@@ -203,7 +202,7 @@ func TestAdmittedAtOnceNeverExceedTheLimit(t *testing.T) {
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if r.take(m, 10) {
+			if r.take("shop", 10, reads(m)) == nil {
 				admitted.Add(1)
 			}
 		})
@@ -215,7 +214,7 @@ func TestAdmittedAtOnceNeverExceedTheLimit(t *testing.T) {
 	r.written([]string{"b", "b"})
 	var again []bool
 	for range 3 {
-		again = append(again, r.take(m, 10))
+		again = append(again, r.take("shop", 10, reads(m)) == nil)
 	}
 	if diff := cmp.Diff([]bool{true, true, false}, again); diff != "" {
 		t.Errorf("what came to nothing gives its room back (-want,+got):\n%s", diff)
@@ -229,7 +228,9 @@ func TestAsManyAreWokenAsThereIsRoomFor(t *testing.T) {
 		r.wait("c", fmt.Sprint("ns-", i))
 	}
 	m := build.Map("b").Want("bank", "bank-a").Obj()
-	r.take(m, 4)
+	if err := r.take("shop", 4, reads(m)); err != nil {
+		t.Fatal(err)
+	}
 	if got := r.wake(m, 4); len(got) != 2 {
 		t.Errorf("woken %v, want 2", got)
 	}
@@ -296,34 +297,5 @@ func TestAFullMapFitsIntoTheStore(t *testing.T) {
 	}
 	if got := holds(now); got != MaxNamespaces {
 		t.Errorf("it holds %d", got)
-	}
-}
-
-func TestWordsAreFewerInACrowdedMap(t *testing.T) {
-	for name, test := range map[string]struct {
-		others, want int
-	}{
-		"there is room": {0, maxMessage},
-		"a crowd":       {crowd, crowdedMessage},
-	} {
-		t.Run(name, func(t *testing.T) {
-			m := build.Map("b").Want("shop", "shop-a")
-			for i := range test.others {
-				m.Want(fmt.Sprint("ns-", i), "x")
-			}
-			a := newAgent(t, []client.Object{build.Namespace("shop").UID("uid-1").Obj(), m.Obj()})
-			a.away.before = func(string, client.Object) error { return errors.New(strings.Repeat("m", 2000)) }
-			if _, err := a.visit(t, "shop"); err == nil {
-				t.Fatal("no error")
-			}
-			if got := len(a.entry(t).Message); got != test.want {
-				t.Errorf("a message of %d bytes, want %d", got, test.want)
-			}
-			a.home.forget()
-			_, _ = a.visit(t, "shop")
-			if len(a.home.writes) > 0 {
-				t.Errorf("the same was answered again: %v", a.home.writes)
-			}
-		})
 	}
 }

@@ -166,7 +166,7 @@ func phaseOf(deleting bool, clusters map[string][]v1beta1.ClusterCondition) v1be
 // tally counts the clusters that are required and, of those, the ready and the failed ones.
 func tally(clusters map[string][]v1beta1.ClusterCondition) (required, ready, failed int) {
 	for _, conditions := range clusters {
-		if !isTrue(conditions, v1beta1.ConditionOffloadingRequired) {
+		if !isRequired(conditions) {
 			continue
 		}
 		required++
@@ -250,7 +250,7 @@ func find(conditions []v1beta1.ClusterCondition, kind string) *v1beta1.ClusterCo
 	return nil
 }
 
-func isTrue(conditions []v1beta1.ClusterCondition, kind string) bool {
-	condition := find(conditions, kind)
+func isRequired(conditions []v1beta1.ClusterCondition) bool {
+	condition := find(conditions, v1beta1.ConditionOffloadingRequired)
 	return condition != nil && condition.Status == corev1.ConditionTrue
 }

@@ -73,5 +73,5 @@ func underWay(status *v1beta1.NamespaceOffloadingStatus) bool {
 }
 
 func requires(status *v1beta1.NamespaceOffloadingStatus, clusterID string) bool {
-	return isTrue(status.RemoteNamespacesConditions[clusterID], v1beta1.ConditionOffloadingRequired)
+	return isRequired(status.RemoteNamespacesConditions[clusterID])
 }

@@ -25,41 +25,54 @@ type mapView struct {
 
 // list returns the maps by cluster id.
 func (v *mapView) list(ctx context.Context, home client.Reader) (map[string]*v1beta1.NamespaceMap, error) {
+	written := v.written()
 	var cached v1beta1.NamespaceMapList
 	if err := home.List(ctx, &cached, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list namespace maps: %w", err)
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	byCluster := make(map[string]*v1beta1.NamespaceMap, len(cached.Items))
 	for i := range cached.Items {
 		m := &cached.Items[i]
 		if m.Namespace == v1beta1.TenantNamespace(m.Name) {
-			byCluster[m.Name] = v.newest(m)
+			byCluster[m.Name] = v.newest(m, written[client.ObjectKeyFromObject(m)])
 		}
 	}
 	return byCluster, nil
 }
 
-// current returns the later of a map from the cache and the answer to our last write.
-func (v *mapView) current(cached *v1beta1.NamespaceMap) *v1beta1.NamespaceMap {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.newest(cached)
+// get returns one map.
+func (v *mapView) get(ctx context.Context, home client.Reader, key client.ObjectKey) (*v1beta1.NamespaceMap, error) {
+	written := v.written()
+	m := &v1beta1.NamespaceMap{}
+	if err := home.Get(ctx, key, m, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("get namespace map %s: %w", key.Name, err)
+	}
+	return v.newest(m, written[key]), nil
 }
 
-// newest is current for whoever holds the lock. It forgets our last write once that is outdated.
-func (v *mapView) newest(cached *v1beta1.NamespaceMap) *v1beta1.NamespaceMap {
-	key := client.ObjectKeyFromObject(cached)
-	written, ok := v.latest[key]
-	if !ok {
+// written returns our last writes. They are looked up before the cache is read: what is forgotten by then, the cache
+// has. The other way round, it may be forgotten after a read that was too early to see it.
+func (v *mapView) written() map[types.NamespacedName]*v1beta1.NamespaceMap {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return maps.Clone(v.latest)
+}
+
+// newest returns the later of a map from the cache and the answer to our last write, if there was one. It forgets that
+// answer once it is outdated.
+func (v *mapView) newest(cached, written *v1beta1.NamespaceMap) *v1beta1.NamespaceMap {
+	if written == nil {
 		return cached
 	}
 	order, err := resourceversion.CompareResourceVersion(written.ResourceVersion, cached.ResourceVersion)
 	if err == nil && order > 0 && written.UID == cached.UID {
 		return written
 	}
-	delete(v.latest, key)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if key := client.ObjectKeyFromObject(cached); v.latest[key] == written {
+		delete(v.latest, key)
+	}
 	return cached
 }
 

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -121,8 +124,60 @@ func TestMapViewNeverFallsBehindOurOwnWrites(t *testing.T) {
 				view.wrote(tc.written)
 				view.wrote(at("2", build.Map("b"))) // an answer that was overtaken
 			}
-			if got := view.newest(tc.cached).ResourceVersion; got != tc.want {
+			written := view.written()[client.ObjectKeyFromObject(tc.cached)]
+			if got := view.newest(tc.cached, written).ResourceVersion; got != tc.want {
 				t.Errorf("version %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// overtaken is a cache that catches up right after it was read, while somebody else looks at it as well.
+type overtaken struct {
+	client.Client
+	view        *mapView
+	before, now *v1beta1.NamespaceMap
+}
+
+func (o overtaken) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	o.before.DeepCopyInto(object.(*v1beta1.NamespaceMap))
+	return o.another()
+}
+
+func (o overtaken) List(_ context.Context, list client.ObjectList, _ ...client.ListOption) error {
+	list.(*v1beta1.NamespaceMapList).Items = []v1beta1.NamespaceMap{*o.before}
+	return o.another()
+}
+
+func (o overtaken) another() error {
+	o.view.newest(o.now, o.view.written()[client.ObjectKeyFromObject(o.now)])
+	return nil
+}
+
+func TestMapViewMayBeOvertakenWhileItReads(t *testing.T) {
+	at := func(version string) *v1beta1.NamespaceMap {
+		m := build.Map("b").Obj()
+		m.ResourceVersion = version
+		return m
+	}
+	for name, read := range map[string]func(v *mapView, c client.Client) (*v1beta1.NamespaceMap, error){
+		"one map": func(v *mapView, c client.Client) (*v1beta1.NamespaceMap, error) {
+			return v.get(t.Context(), c, shopMap)
+		},
+		"all maps": func(v *mapView, c client.Client) (*v1beta1.NamespaceMap, error) {
+			all, err := v.list(t.Context(), c)
+			return all["b"], err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			view := &mapView{}
+			view.wrote(at("20"))
+			got, err := read(view, overtaken{view: view, before: at("10"), now: at("21")})
+			if err != nil || got.ResourceVersion != "20" {
+				t.Errorf("version %s, which is before our own write; error %v", got.ResourceVersion, err)
+			}
+			if left := view.written(); len(left) > 0 {
+				t.Errorf("kept for ever: %v", left)
 			}
 		})
 	}
@@ -163,5 +218,24 @@ func TestAnAgentAnswersOnceHoweverOldItsCacheIs(t *testing.T) {
 	}
 	if got := len(a.home.writes); got != 1 {
 		t.Errorf("writes %v, want one answer", a.home.writes)
+	}
+}
+
+// empty is a cache that has no namespaces yet.
+type empty struct{ client.Client }
+
+func (e empty) Get(ctx context.Context, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+	if _, ok := o.(*metav1.PartialObjectMetadata); ok {
+		return apierrors.NewNotFound(corev1.Resource("namespaces"), key.Name)
+	}
+	return e.Client.Get(ctx, key, o, opts...)
+}
+
+func TestANamespaceTooNewForTheCacheIsNotTakenForMissing(t *testing.T) {
+	a := newAgent(t, wantShop())
+	a.Home = empty{a.home}
+	a.mustVisit(t, "shop")
+	if diff := cmp.Diff(accepted("shop-a"), a.entry(t)); diff != "" {
+		t.Errorf("entry (-want,+got):\n%s", diff)
 	}
 }

@@ -131,10 +131,10 @@ func (o *Offloadings) patchStatus(ctx context.Context, before *v1beta1.Namespace
 	}
 	now := o.Clock.Now()
 	if len(p.trouble) == 0 { // which is said at once
-		p.again = o.rests.left(p.home, now, &before.Status, &p.off.Status)
-	}
-	if p.again > 0 {
-		return nil
+		if left := o.rests.left(p.home, now, &before.Status, &p.off.Status); left > 0 {
+			p.again = left
+			return nil
+		}
 	}
 	after := p.off.DeepCopy()
 	// The lists of conditions are replaced as a whole: never on top of a state that we have not seen.

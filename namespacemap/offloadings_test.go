@@ -194,7 +194,7 @@ func TestDeselectedClusterLosesItsTwinThenItsRights(t *testing.T) {
 	}
 	get(t, h, "shop", "liqo-tenant-b", &rbacv1.RoleBinding{}) // the agent still needs its rights
 	off = h.offloading(t, "shop")
-	if isTrue(off.Status.RemoteNamespacesConditions["b"], v1beta1.ConditionOffloadingRequired) {
+	if isRequired(off.Status.RemoteNamespacesConditions["b"]) {
 		t.Error("b is still required")
 	}
 	if diff := cmp.Diff(map[string]string{"b": "Terminating", "c": "NamespaceCreated"}, reasons(off)); diff != "" {

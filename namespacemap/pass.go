@@ -45,7 +45,7 @@ type pass struct {
 	// admitted are the clusters whose maps keep room for the namespace until it is written.
 	admitted []string
 
-	// again is when to look again, because the status rests.
+	// again is when to look again, because the status rests or a map may yet have room.
 	again time.Duration
 
 	// trouble is what kept this controller from doing its part, per cluster and, under no cluster, for all of them.

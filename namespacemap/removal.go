@@ -70,7 +70,10 @@ func (t *Twins) required(ctx context.Context, home, away string) (bool, error) {
 		return true, nil
 	}
 	conditions := off.Status.RemoteNamespacesConditions[t.ClusterID]
-	return isTrue(conditions, v1beta1.ConditionOffloadingRequired) && off.Status.RemoteNamespaceName == away, nil
+	if ready := find(conditions, v1beta1.ConditionReady); ready != nil && ready.Reason == v1beta1.ReasonDuplicateCluster {
+		return false, nil // required of the cluster, but under its other id
+	}
+	return isRequired(conditions) && off.Status.RemoteNamespaceName == away, nil
 }
 
 // expel deletes a namespace of the provider if it is ours, and returns it while it is still there. What is not ours is

@@ -170,6 +170,10 @@ func TestTheOffloadingProtectsTwinsFromAnEditedMap(t *testing.T) {
 	deleted.Finalizers = []string{v1beta1.FinalizerOffloading}
 	renamed := processed(true)
 	renamed.Status.RemoteNamespaceName = "another"
+	twice := processed(true)
+	twice.Status.RemoteNamespacesConditions["b"] = conditionsOf(clusterFacts{
+		Selected: true, Want: "shop-a", Twice: "b is c under another id", Entry: accepted("shop-a"),
+	})
 
 	tests := map[string]struct {
 		off       *v1beta1.NamespaceOffloading
@@ -179,6 +183,7 @@ func TestTheOffloadingProtectsTwinsFromAnEditedMap(t *testing.T) {
 		"the cluster is required: the map is wrong": {off: processed(true), wantStays: true},
 		"the cluster is not required":               {off: processed(false)},
 		"another twin is required":                  {off: renamed},
+		"the cluster has it under another id":       {off: twice},
 		"the namespace is on its way out":           {off: leaving},
 		"the offloading is being deleted":           {off: deleted, delete: true},
 		"the offloading is gone":                    {},

@@ -73,7 +73,7 @@ func TestATwinStaysUntilItsPodsAreEvicted(t *testing.T) {
 		t.Errorf("condition %+v", got)
 	}
 	if off := h.offloading(t, "shop"); off.Status.OffloadingPhase != v1beta1.PhaseReady ||
-		isTrue(off.Status.RemoteNamespacesConditions["b"], v1beta1.ConditionOffloadingRequired) {
+		isRequired(off.Status.RemoteNamespacesConditions["b"]) {
 		t.Errorf("status %+v", off.Status)
 	}
 

@@ -77,7 +77,8 @@ func (o *Offloadings) mapEvents() handler.EventHandler {
 		if is == nil {
 			return
 		}
-		for _, home := range o.room.wake(o.views.current(is), o.limit()) {
+		latest := o.views.newest(is, o.views.written()[client.ObjectKeyFromObject(is)])
+		for _, home := range o.room.wake(latest, o.limit()) {
 			q.Add(offloadingOf(home))
 		}
 	}

@@ -96,17 +96,13 @@ func (v *visit) lost() bool { return v.entry != nil && v.entry.Reason == reasonT
 
 // Reconcile brings the twin of one home namespace from what is to what is asked.
 func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, error) {
-	m := &v1beta1.NamespaceMap{}
 	name := client.ObjectKey{Namespace: v1beta1.TenantNamespace(t.ClusterID), Name: t.ClusterID}
-	if err := t.Home.Get(ctx, name, m, client.UnsafeDisableDeepCopy); err != nil {
-		if apierrors.IsNotFound(err) {
-			return reconcile.Result{}, nil // deleted by hand: it will be made anew, and the twins stay
-		}
-		return reconcile.Result{}, fmt.Errorf("get namespace map %s: %w", t.ClusterID, err)
+	m, err := t.views.get(ctx, t.Home, name)
+	if err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err) // deleted by hand: it will be made anew, and the twins stay
 	}
-	m = t.views.current(m)
 	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home),
-		words: messageLimit(len(m.Spec.DesiredMapping))}
+		words: messageLimit(m)}
 	switch {
 	case v.entry != nil && v.entry.RemoteNamespace != "" && v.entry.RemoteNamespace != v.want:
 		return t.remove(ctx, v, v.entry.RemoteNamespace)
@@ -170,6 +166,9 @@ func (t *Twins) accept(ctx context.Context, v *visit) error {
 func (t *Twins) homeThere(ctx context.Context, v *visit) (bool, error) {
 	namespace := namespaceMeta(v.home)
 	err := t.Home.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
+	if apierrors.IsNotFound(err) && v.entry == nil { // perhaps it is only too new for our cache
+		err = t.Live.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
+	}
 	switch {
 	case apierrors.IsNotFound(err):
 		if v.entry != nil {
