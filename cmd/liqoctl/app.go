@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -32,6 +33,8 @@ type app struct {
 	Styled bool
 	// Connect returns the cluster that a kubeconfig and a context in it (both may be empty) lead to.
 	Connect func(kubeconfig, context string, warn func(string)) (*cluster, error)
+	// Clock says how old things are.
+	Clock clock.PassiveClock
 
 	kubeconfig  string
 	context     string

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -103,6 +104,7 @@ func (s *stage) run(args ...string) (code int, out, errOut string) {
 	var stdout, stderr bytes.Buffer
 	a := &app{
 		In: strings.NewReader(s.typed), Out: &stdout, Err: &stderr, Interactive: s.typed != "",
+		Clock: clocktesting.NewFakePassiveClock(noon),
 		Connect: func(string, string, func(string)) (*cluster, error) {
 			return &cluster{Client: s.client, Version: func() (string, error) { return "v1.35.4", nil }}, nil
 		},

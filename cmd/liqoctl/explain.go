@@ -68,7 +68,7 @@ read is said, not guessed.`,
 			if err != nil {
 				return err
 			}
-			e := &explainer{home: home, namespace: namespace}
+			e := &explainer{home: home, clock: a.Clock, namespace: namespace}
 			all, err := e.pods(cmd.Context(), name, subjects)
 			if err != nil {
 				return err
@@ -101,7 +101,7 @@ does that.`,
 			if err != nil {
 				return err
 			}
-			e := &explainer{home: home, namespace: args[0]}
+			e := &explainer{home: home, clock: a.Clock, namespace: args[0]}
 			one, err := e.ofNamespace(cmd.Context(), class)
 			if err != nil {
 				return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -19,7 +22,8 @@ import (
 
 // explainer reads the facts of explanations. What is the same for all namespaces it reads once.
 type explainer struct {
-	home *cluster
+	home  *cluster
+	clock clock.PassiveClock
 	// namespace is the one asked for, "" when nobody did.
 	namespace string
 
@@ -47,6 +51,7 @@ func (e *explainer) pods(
 		if err != nil {
 			return nil, err
 		}
+		facts = facts.Own()
 		if !s.Live { // or else admission has applied its class already
 			if err := e.class(ctx, facts, placement.RuntimeClass(s.Pod)); err != nil {
 				return nil, err
@@ -179,8 +184,18 @@ func (e *explainer) readCluster(ctx context.Context) (*explanation.Facts, error)
 	if err := settle(facts, explanation.Leases, client.IgnoreNotFound(err)); err != nil {
 		return nil, fmt.Errorf("read the lease of the scheduler: %w", err)
 	}
-	facts.Beside = err == nil
+	facts.Beside = err == nil && e.runs(&lease)
 	return facts, nil
+}
+
+// leaseFresh is how old the last sign of life of a scheduler may be. It gives one every few seconds; the rest is for
+// its successor to start, and for clocks that differ.
+const leaseFresh = 5 * time.Minute
+
+// runs says that a scheduler holds its lease. One that was uninstalled leaves it behind.
+func (e *explainer) runs(lease *coordinationv1.Lease) bool {
+	renewed := lease.Spec.RenewTime
+	return ptr.Deref(lease.Spec.HolderIdentity, "") != "" && renewed != nil && e.clock.Since(renewed.Time) < leaseFresh
 }
 
 // class adds a RuntimeClass.

@@ -7,18 +7,24 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 )
+
+// noon is when everything happens.
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 // staged is a cluster with five ordinary nodes and two providers, of which one is selected and ready, a pod that waits
 // and one that runs.
@@ -212,6 +218,57 @@ func TestExplainNamesTheMissingRight(t *testing.T) {
 				t.Errorf("exit code %d: %s%s", code, out, errOut)
 			}
 		})
+	}
+}
+
+// Whether our scheduler runs beside another is seen by its lease, as long as somebody holds it.
+func TestExplainKnowsALeaseThatWasLeftOver(t *testing.T) {
+	held := func(by string, ago time.Duration) coordinationv1.LeaseSpec {
+		return coordinationv1.LeaseSpec{HolderIdentity: &by, RenewTime: &metav1.MicroTime{Time: noon.Add(-ago)}}
+	}
+	for name, tc := range map[string]struct {
+		lease *coordinationv1.LeaseSpec
+		want  bool
+	}{
+		"no lease":                               {},
+		"one that is held":                       {lease: ptr.To(held("a", time.Second)), want: true},
+		"one that is held by a clock that leads": {lease: ptr.To(held("a", -time.Minute)), want: true},
+		"one that was given up":                  {lease: ptr.To(held("", time.Second))},
+		"one whose holder is gone for long":      {lease: ptr.To(held("a", time.Hour))},
+		"one that nobody ever held":              {lease: &coordinationv1.LeaseSpec{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := staged(t)
+			if tc.lease != nil {
+				lease := &coordinationv1.Lease{Spec: *tc.lease}
+				lease.Namespace, lease.Name = metav1.NamespaceSystem, v1beta1.SchedulerName
+				if err := s.client.Create(t.Context(), lease); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, out, errOut := s.run("explain", "pod", "web", "-n", "shop")
+			if !strings.HasPrefix(out, "Pod shop/web is pending") {
+				t.Fatalf("%s%s", out, errOut)
+			}
+			if got := strings.Contains(out, "beside which ours runs here"); got != tc.want {
+				t.Errorf("beside another: %v, want %v:\n%s", got, tc.want, out)
+			}
+		})
+	}
+}
+
+// A right that one pod of a file lacks is not missing for the next.
+func TestExplainNamesAMissingRightOnlyWhereItMatters(t *testing.T) {
+	s := staged(t)
+	forbidden := apierrors.NewForbidden(schema.GroupResource{}, "", nil)
+	s.client = failing(s.client, forbidden, &nodev1.RuntimeClass{}, nil)
+	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: shop}\nspec: {%s}\n---\n"
+	s.typed = fmt.Sprintf(pod, "a", "runtimeClassName: liqo") + fmt.Sprintf(pod, "b", "")
+	code, out, errOut := s.run("explain", "pod", "-f", "-")
+	first, second, both := strings.Cut(out, "Pod shop/b,")
+	const right = "you may not get runtimeclasses.node.k8s.io"
+	if code != exitDone || !both || !strings.Contains(first, right) || strings.Contains(second, right) {
+		t.Errorf("exit code %d: %s%s", code, out, errOut)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+	"k8s.io/utils/clock"
 )
 
 func main() {
@@ -21,6 +22,7 @@ func main() {
 		Interactive: term.IsTerminal(int(os.Stdin.Fd())),
 		Styled:      term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("NO_COLOR") == "",
 		Connect:     connect,
+		Clock:       clock.RealClock{},
 	}
 	code := a.run(ctx, os.Args)
 	stop()

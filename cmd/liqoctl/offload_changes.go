@@ -85,8 +85,7 @@ func (s *scene) losses(existing *v1beta1.NamespaceOffloading, spec v1beta1.Names
 	before, after := placement.Compile(existing), placement.Compile(changed)
 	var text []string
 	if lost := s.twins(before, after); len(lost) > 0 {
-		text = append(text, fmt.Sprintf("This deletes the twins of namespace %s on %s and everything in them.",
-			existing.Namespace, strings.Join(lost, ", ")))
+		text = append(text, s.farewell(existing, lost))
 	}
 	if n := s.strays(before, after); n > 0 {
 		what := "they stay there until they are deleted"
@@ -96,6 +95,38 @@ func (s *scene) losses(existing *v1beta1.NamespaceOffloading, spec v1beta1.Names
 		text = append(text, fmt.Sprintf("Pods that run where that is no longer permitted: %d; %s.", n, what))
 	}
 	return strings.Join(text, " ")
+}
+
+// farewell says what becomes of the twins on clusters that are not selected any more.
+func (s *scene) farewell(existing *v1beta1.NamespaceOffloading, lost []string) string {
+	clusters := strings.Join(lost, ", ")
+	if existing.Spec.PodEvictionStrategy != v1beta1.EvictOnPolicyChange {
+		return fmt.Sprintf("This deletes the twins of namespace %s on %s and everything in them.", existing.Namespace,
+			clusters)
+	}
+	return fmt.Sprintf("Pods of namespace %s that are evicted from %s first: %d. When they have left, this deletes "+
+		"the twins there and everything that is left in them.", existing.Namespace, clusters, s.movers(lost))
+}
+
+// movers counts the pods on clusters that are evicted before the twins there go. The others go with them: those that
+// nothing would replace, and those that their scheduler would put back.
+func (s *scene) movers(clusters []string) (n int) {
+	on := map[string]bool{}
+	for i := range s.nodes {
+		node := &s.nodes[i]
+		on[node.Name] = placement.IsVirtual(node) && slices.Contains(clusters, node.Labels[v1beta1.LabelRemoteClusterID])
+	}
+	for i := range s.pods {
+		pod := &s.pods[i]
+		if on[pod.Spec.NodeName] && !done(pod) && explanation.Evictable(pod) {
+			n++
+		}
+	}
+	return n
+}
+
+func done(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // twins returns the clusters that are selected before and not after.
@@ -121,8 +152,7 @@ func (s *scene) strays(before, after *placement.Policy) (n int) {
 	for i := range s.pods {
 		pod := &s.pods[i]
 		at := slices.IndexFunc(s.nodes, func(node corev1.Node) bool { return node.Name == pod.Spec.NodeName })
-		done := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if at < 0 || done || slices.Contains(gone, s.nodes[at].Labels[v1beta1.LabelRemoteClusterID]) {
+		if at < 0 || done(pod) || slices.Contains(gone, s.nodes[at].Labels[v1beta1.LabelRemoteClusterID]) {
 			continue
 		}
 		class := placement.RuntimeClass(pod)

@@ -8,7 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -112,6 +114,11 @@ func TestOffloadAsksBeforeItTakesSomethingAway(t *testing.T) {
 			had: build.Offloading("shop"), args: []string{"-l", "region=eu"},
 			want: "This deletes the twins of namespace shop on c and everything in them.",
 		},
+		"a cluster less, whose pods leave first; bare ones and those of other schedulers go with the twin": {
+			had: build.Offloading("shop"), args: []string{"-l", "region=eu"}, eviction: v1beta1.EvictOnPolicyChange,
+			want: "Pods of namespace shop that are evicted from c first: 1. When they have left, this deletes the " +
+				"twins there and everything that is left in them.",
+		},
 		"a cluster less, and home": {
 			had: build.Offloading("shop"), args: []string{"-l", "region=eu", strategy, "Remote"},
 			want: "This deletes the twins of namespace shop on c and everything in them. Pods that run where that " +
@@ -170,7 +177,16 @@ func occupied(off *v1beta1.NamespaceOffloading) []client.Object {
 	on := func(name, node string) *build.PodBuilder {
 		return build.Pod(name).Namespace("shop").Node(node).Phase(corev1.PodRunning)
 	}
+	owned := func(pod *corev1.Pod) *corev1.Pod {
+		pod.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "1", Controller: ptr.To(true),
+		}}
+		return pod
+	}
+	liqo := func(name string) *build.PodBuilder { return on(name, "c").RuntimeClass("liqo") }
+	theirs := func(s *corev1.PodSpec) { s.SchedulerName = "theirs" }
 	return []client.Object{
+		owned(liqo("web").Obj()), owned(liqo("over").Phase(corev1.PodFailed).Obj()), owned(liqo("other").Spec(theirs).Obj()),
 		build.Namespace("shop").Obj(), off, build.Node("node-1"),
 		build.VirtualNodesNode(build.VirtualNode("b", "b", "region", "eu")),
 		build.VirtualNodesNode(build.VirtualNode("c", "c", "region", "us")),

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/cert"
+	"k8s.io/utils/clock"
 
 	"github.com/twinspace/twinspace/e2e/env"
 )
@@ -27,7 +28,7 @@ import (
 // real executes a command line against real clusters.
 func real(ctx context.Context, args ...string) (code int, out, errOut string) {
 	var stdout, stderr bytes.Buffer
-	a := &app{In: strings.NewReader(""), Out: &stdout, Err: &stderr, Connect: connect}
+	a := &app{In: strings.NewReader(""), Out: &stdout, Err: &stderr, Connect: connect, Clock: clock.RealClock{}}
 	code = a.run(ctx, append([]string{"liqoctl"}, args...))
 	return code, stdout.String(), stderr.String()
 }

@@ -324,9 +324,11 @@ func TestWhereAPodMayGo(t *testing.T) {
 		"a virtual node whose Node does not exist": {
 			facts: shop().only("worker-1").declares("provider-1", "provider-3"), pod: build.Pod("web"),
 			want: []string{
-				"provider-1: waits | NodeMissing: the node does not exist yet: is the provider's agent running?",
+				"provider-1: waits | NodeMissing: the node does not exist yet: is the provider's agent running?" +
+					" | (not looked at: the pod's own rules, which need the node)",
 				"provider-3: refused | " + notSelected +
-					" | NodeMissing: the node does not exist yet: is the provider's agent running?",
+					" | NodeMissing: the node does not exist yet: is the provider's agent running?" +
+					" | (not looked at: the pod's own rules, which need the node)",
 				"worker-1: refused | " + remote,
 			},
 		},

@@ -45,6 +45,13 @@ type Facts struct {
 	Unread map[Source]string
 }
 
+// Own returns the same facts with an own list of what could not be read, for what concerns one pod alone.
+func (f *Facts) Own() *Facts {
+	own := *f
+	own.Unread = maps.Clone(f.Unread)
+	return &own
+}
+
 // missing returns what could not be read and matters to every answer, in a stable order.
 func (f *Facts) missing() []string {
 	out := []string{}

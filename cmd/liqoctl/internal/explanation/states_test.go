@@ -14,7 +14,10 @@ import (
 	"github.com/twinspace/twinspace/e2e/build"
 )
 
-const load = "not looked at: what else runs on the nodes, so a permitted node may be full"
+const (
+	load   = "not looked at: what else runs on the nodes, so a permitted node may be full"
+	ranges = "not looked at: requests that a LimitRange of the namespace gives to containers when the pod is created"
+)
 
 func TestHowItStandsWithAPod(t *testing.T) {
 	gate := func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/quota"}} }
@@ -91,6 +94,11 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			want:  astray + "(it stays: pods that belong to their node are not evicted)",
 			notes: []string{load},
 		},
+		"running where it may no longer, and pods are evicted, but its scheduler would put it back": {
+			facts: shop(evicting), pod: theirs(owned("ReplicaSet")), state: "Running",
+			want:  astray + "(it stays: its scheduler is none of ours and would put another one there)",
+			notes: []string{foreign, load},
+		},
 		"running where the twin is not ready any more": {
 			facts: shop(), pod: build.Pod("web").Node("provider-2").Phase("Running").Obj(), state: "Running",
 			want: "pod shop/web runs on provider-2, to which a new pod would wait to go: the twin namespace on " +
@@ -134,19 +142,19 @@ func TestHowItStandsWithAPod(t *testing.T) {
 		},
 		"not created": {
 			facts: shop(), pod: build.Pod("web").Obj(), new: true, state: "NotCreated",
-			want: "pod shop/web, if created, may go to 1 of 5 nodes", notes: []string{load},
+			want: "pod shop/web, if created, may go to 1 of 5 nodes", notes: []string{ranges, load},
 		},
 		"not created, and gated": {
 			facts: shop(), pod: build.Pod("web").Spec(gate).Obj(), new: true, state: "NotCreated",
 			want: "pod shop/web, if created, may go to 1 of 5 nodes, once its scheduling gate example.com/quota is " +
 				"removed",
-			notes: []string{load},
+			notes: []string{ranges, load},
 		},
 		"not created, with a node": {
 			facts: shop(), pod: build.Pod("web").Node("provider-1").Obj(), new: true, state: "NotCreated",
 			want: "pod shop/web, if created, may go to 1 of 5 nodes",
 			notes: []string{
-				"spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod " +
+				ranges, "spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod " +
 					"that " +
 					"is not permitted Pending, with reason OffloadingBackOff", load,
 			},
@@ -155,7 +163,7 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			facts: shop(), pod: build.Pod("web").Node("worker-9").Obj(), new: true, state: "NotCreated",
 			want: "pod shop/web, if created, may go to no node",
 			notes: []string{
-				"spec.nodeName passes the scheduler by, and node worker-9 does not exist: the pod is deleted " +
+				ranges, "spec.nodeName passes the scheduler by, and node worker-9 does not exist: the pod is deleted " +
 					"again", load,
 			},
 		},
@@ -180,7 +188,7 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			state: "NotCreated", want: "pod shop/web, if created, may go to 1 of 5 nodes",
 			notes: []string{
 				`the pod cannot be created: RuntimeClass "gvisor" does not exist (kubectl get runtimeclasses lists ` +
-					"those that do)", load,
+					"those that do)", ranges, load,
 			},
 		},
 		"a class that contradicts the node selector": {
@@ -188,7 +196,7 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			new: true, state: "NotCreated", want: "pod shop/web, if created, may go to no node",
 			notes: []string{
 				"the pod cannot be created: its node selector says liqo.io/type=none, RuntimeClass \"liqo\" says " +
-					"liqo.io/type=virtual-node", load,
+					"liqo.io/type=virtual-node", ranges, load,
 			},
 		},
 		"rules that nobody looks at here": {
@@ -218,6 +226,11 @@ func TestHowItStandsWithAPod(t *testing.T) {
 
 func inShop(pod *corev1.Pod) *corev1.Pod {
 	pod.Namespace = "shop"
+	return pod
+}
+
+func theirs(pod *corev1.Pod) *corev1.Pod {
+	pod.Spec.SchedulerName = "theirs"
 	return pod
 }
 
@@ -269,6 +282,12 @@ func TestWhereThePodsOfANamespaceMayGo(t *testing.T) {
 				"provider-1: permitted", "provider-2: waits | " + twinWaits, "provider-3: refused | " + notSelected,
 				"worker-1,worker-2: refused | " + class,
 			}, summary: "pods of namespace shop with RuntimeClass liqo may go to 1 of 5 nodes",
+		},
+		"a virtual node whose Node does not exist": {
+			facts: shop().only("worker-1").declares("provider-1"), want: []string{
+				"provider-1: waits | NodeMissing: the node does not exist yet: is the provider's agent running?",
+				"worker-1: refused | " + remote,
+			}, summary: "pods of namespace shop may go to no node yet: see what they wait for",
 		},
 		"everywhere": {
 			facts:   shop(strategy(v1beta1.LocalAndRemote)).only("provider-1", "worker-1"),

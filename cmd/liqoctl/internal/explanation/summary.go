@@ -116,16 +116,30 @@ func placed(pod *Pod, not, then string) string {
 
 // stays says for how long a pod stays where it may not be.
 func stays(f *Facts, pod *corev1.Pod) string {
-	owner := metav1.GetControllerOf(pod)
-	switch {
-	case f.Offloading == nil || f.Offloading.Spec.PodEvictionStrategy != v1beta1.EvictOnPolicyChange:
+	if f.Offloading == nil || f.Offloading.Spec.PodEvictionStrategy != v1beta1.EvictOnPolicyChange {
 		return " (it stays until it is deleted)"
-	case owner == nil:
-		return " (it stays until it is deleted: pods that no controller would replace are not evicted)"
-	case owner.Kind == "DaemonSet" || owner.Kind == "Node":
-		return " (it stays: pods that belong to their node are not evicted)"
+	}
+	if why := tied(pod); why != "" {
+		return " (it stays" + why + ")"
 	}
 	return " (it is evicted while another permitted node could take it)"
+}
+
+// Evictable says that a pod is one of those that are evicted where pods follow a change of policy.
+func Evictable(pod *corev1.Pod) bool { return tied(pod) == "" }
+
+// tied says why a pod is never evicted, "" if it may be.
+func tied(pod *corev1.Pod) string {
+	owner := metav1.GetControllerOf(pod)
+	switch name := scheduler(pod); {
+	case owner == nil:
+		return " until it is deleted: pods that no controller would replace are not evicted"
+	case owner.Kind == "DaemonSet" || owner.Kind == "Node":
+		return ": pods that belong to their node are not evicted"
+	case name != corev1.DefaultSchedulerName && name != v1beta1.SchedulerName:
+		return ": its scheduler is none of ours and would put another one there"
+	}
+	return ""
 }
 
 // podNotes says what the verdicts do not.

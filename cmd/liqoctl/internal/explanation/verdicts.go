@@ -27,7 +27,7 @@ func (f *Facts) verdicts(class string, pod *corev1.Pod) []Verdict {
 			ordinary = gather(ordinary, v)
 		}
 	}
-	virtual = append(virtual, f.declared(&rule)...)
+	virtual = append(virtual, f.declared(&rule, pod)...)
 	slices.SortFunc(virtual, func(a, b Verdict) int { return cmp.Compare(a.Nodes[0], b.Nodes[0]) })
 	for _, v := range ordinary {
 		slices.Sort(v.Nodes)
@@ -79,7 +79,7 @@ func gather(groups []Verdict, v Verdict) []Verdict {
 
 // declared returns verdicts about virtual nodes that are asked for but whose Node does not exist, which is what a
 // peering looks like whose agent does not run.
-func (f *Facts) declared(rule *placement.Rule) []Verdict {
+func (f *Facts) declared(rule *placement.Rule, pod *corev1.Pod) []Verdict {
 	var out []Verdict
 	for i := range f.VirtualNodes {
 		v := &f.VirtualNodes[i]
@@ -92,8 +92,12 @@ func (f *Facts) declared(rule *placement.Rule) []Verdict {
 		if outcome == Permitted {
 			outcome = Waits
 		}
+		var notes []string
+		if pod != nil {
+			notes = append(notes, "not looked at: the pod's own rules, which need the node")
+		}
 		out = append(out, Verdict{
-			Nodes: []string{v.Name}, Virtual: true, Cluster: v.Spec.ClusterID, Outcome: outcome,
+			Nodes: []string{v.Name}, Notes: notes, Virtual: true, Cluster: v.Spec.ClusterID, Outcome: outcome,
 			Reasons: append(reasons, Reason{ReasonNoNode, "the node does not exist yet: is the provider's agent " +
 				"running?"}),
 		})
