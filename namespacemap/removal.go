@@ -70,7 +70,8 @@ func (t *Twins) required(ctx context.Context, home, away string) (bool, error) {
 		return true, nil
 	}
 	conditions := off.Status.RemoteNamespacesConditions[t.ClusterID]
-	if ready := find(conditions, v1beta1.ConditionReady); ready != nil && ready.Reason == v1beta1.ReasonDuplicateCluster {
+	ready := find(conditions, v1beta1.ConditionReady)
+	if ready != nil && ready.Reason == v1beta1.ReasonDuplicateCluster {
 		return false, nil // required of the cluster, but under its other id
 	}
 	return isRequired(conditions) && off.Status.RemoteNamespaceName == away, nil

@@ -99,7 +99,8 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 	name := client.ObjectKey{Namespace: v1beta1.TenantNamespace(t.ClusterID), Name: t.ClusterID}
 	m, err := t.views.get(ctx, t.Home, name)
 	if err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err) // deleted by hand: it will be made anew, and the twins stay
+		// Deleted by hand, it will be made anew, and the twins stay.
+		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home),
 		words: messageLimit(m)}

@@ -121,7 +121,7 @@ func TestExplainSaysWhatTheSchedulerSays(t *testing.T) {
 			pod:   build.Pod("web").RuntimeClass(v1beta1.RuntimeClass),
 			event: []string{"namespace is not offloaded"},
 			nodes: map[string]int{
-				"namespace is not offloaded":                 away,
+				"namespace is not offloaded":                  away,
 				`RuntimeClass "liqo" asks for a virtual node`: home,
 			},
 		},

@@ -185,7 +185,9 @@ func TestAForeignNamespaceOfTheTwinsNameIsNeverTouched(t *testing.T) {
 	for provider, want := range map[string]string{
 		"provider-1": "False/CreationLoopBackOff", "provider-2": "True/NamespaceCreated", // one may be faster
 	} {
-		w.Eventually(func() string { return condition(w.offloading(), provider, v1beta1.ConditionReady) }).Should(Equal(want))
+		w.Eventually(func() string {
+			return condition(w.offloading(), provider, v1beta1.ConditionReady)
+		}).Should(Equal(want))
 	}
 	untouched()
 
