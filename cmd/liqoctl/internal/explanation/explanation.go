@@ -169,7 +169,7 @@ func OfPod(f *Facts, s Subject) *Explanation {
 func newExplanation(f *Facts, class string) *Explanation {
 	return &Explanation{
 		APIVersion: APIVersion, Kind: Kind, Namespace: f.Namespace, RuntimeClass: class,
-		Policy: f.policy(), Notes: f.missing(),
+		Policy: f.policy(), Notes: append(f.missing(), f.misread()...),
 	}
 }
 
