@@ -10,7 +10,7 @@ import (
 // lull is for how long the status of an offloading rests while one twin after the other comes, or goes: with many
 // providers each would else be a write, of a state that nobody acts on. What is said first, and what is said last, is
 // said at once.
-const lull = 2 * time.Second
+const lull = 5 * time.Second
 
 // rests remembers when the status of every offloading on its way was written last. The zero value is ready.
 type rests struct {

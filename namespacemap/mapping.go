@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -64,8 +63,7 @@ func (v *mapView) newest(cached, written *v1beta1.NamespaceMap) *v1beta1.Namespa
 	if written == nil {
 		return cached
 	}
-	order, err := resourceversion.CompareResourceVersion(written.ResourceVersion, cached.ResourceVersion)
-	if err == nil && order > 0 && written.UID == cached.UID {
+	if newer(written, cached) {
 		return written
 	}
 	v.mu.Lock()
@@ -84,11 +82,8 @@ func (v *mapView) wrote(m *v1beta1.NamespaceMap) {
 		v.latest = map[types.NamespacedName]*v1beta1.NamespaceMap{}
 	}
 	key := client.ObjectKeyFromObject(m)
-	if known, ok := v.latest[key]; ok {
-		order, err := resourceversion.CompareResourceVersion(known.ResourceVersion, m.ResourceVersion)
-		if err == nil && order > 0 && known.UID == m.UID {
-			return
-		}
+	if known, ok := v.latest[key]; ok && newer(known, m) {
+		return
 	}
 	v.latest[key] = m
 }

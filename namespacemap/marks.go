@@ -42,6 +42,7 @@ func (o *Offloadings) marks(ctx context.Context, p *pass) error {
 	if err := o.Home.Patch(ctx, p.off, patch); err != nil {
 		return fmt.Errorf("mark offloading of %s: %w", p.home, err)
 	}
+	o.own.wrote(p.off)
 	if words != told && words != "" {
 		o.Events.Eventf(p.off, nil, corev1.EventTypeWarning, "InvalidClusterSelector", "Select", "%s", words)
 	}
@@ -58,6 +59,7 @@ func (o *Offloadings) unmark(ctx context.Context, p *pass) error {
 	if err := o.Home.Patch(ctx, p.off, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("release offloading of %s: %w", p.home, err)
 	}
+	o.own.wrote(p.off)
 	return nil
 }
 

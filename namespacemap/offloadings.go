@@ -41,6 +41,7 @@ type Offloadings struct {
 	commits groupCommit
 	room    room
 	rests   rests
+	own     ownWrites
 }
 
 // step is one part of a reconcile, tested alone.
@@ -142,6 +143,7 @@ func (o *Offloadings) patchStatus(ctx context.Context, before *v1beta1.Namespace
 	if err := o.Home.Status().Patch(ctx, p.off, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patch status of offloading of %s: %w", p.home, err)
 	}
+	o.own.wrote(p.off)
 	o.rests.wrote(p.home, now, &after.Status)
 	o.announce(before, after)
 	return nil

@@ -111,9 +111,10 @@ func (o *Offloadings) look(ctx context.Context, home string) (*pass, error) {
 	off := &v1beta1.NamespaceOffloading{}
 	switch err := o.Home.Get(ctx, client.ObjectKey{Namespace: home, Name: v1beta1.OffloadingName}, off); {
 	case err == nil:
-		p.off = off
+		p.off = o.own.current(off)
 	case apierrors.IsNotFound(err):
 		o.rests.forget(home)
+		o.own.forget(home)
 	default:
 		return nil, fmt.Errorf("get offloading of %s: %w", home, err)
 	}
