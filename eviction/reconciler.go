@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// afterProgress is when to look again after something has changed, afterNone when nothing has, and whenHopeless where
-	// nothing will before somebody does something about the pods that are left.
+	// afterProgress is when to look again after something has changed, afterNone when nothing has, and whenHopeless
+	// where nothing will before somebody does something about the pods that are left.
 	afterProgress = 2 * time.Second
 	afterNone     = 10 * time.Second
 	whenHopeless  = time.Minute

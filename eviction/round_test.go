@@ -147,8 +147,8 @@ func TestSlowEvictionsEndTheRound(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b"}, s.evicted); diff != "" {
 		t.Errorf("evicted (-want,+got):\n%s", diff)
 	}
-	want := "3 pods are where the policy does not permit it (strategy Local keeps the pods of this namespace at home); " +
-		"leaving: a, b; waiting for their turn: c (evictions take long at the moment)"
+	want := "3 pods are where the policy does not permit it (strategy Local keeps the pods of this namespace at " +
+		"home); leaving: a, b; waiting for their turn: c (evictions take long at the moment)"
 	if _, c := said(t, s); c.Message != want {
 		t.Errorf("condition %s", c.Message)
 	}

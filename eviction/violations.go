@@ -54,8 +54,8 @@ func (v violation) mayGo() bool {
 type rules func(class string) *placement.Rule
 
 // violations returns the pods that run where the policy does not permit them, in the order in which they are to go:
-// those that are not ready first, since nobody misses them. node returns nil for a node that is gone; ours are the names
-// of the schedulers that apply the policy.
+// those that are not ready first, since nobody misses them. node returns nil for a node that is gone; ours are the
+// names of the schedulers that apply the policy.
 //
 // A verdict of Waits is no violation: the pod will be permitted once something that is under way is done.
 func violations(pods []corev1.Pod, of rules, node func(name string) *corev1.Node, ours []string) []violation {

@@ -57,7 +57,8 @@ func TestViolations(t *testing.T) {
 		},
 		"pods of a scheduler that is not ours would come back": {
 			off: local(), pods: []corev1.Pod{
-				with(webPod("a", "b-1"), scheduledAs("theirs")), with(webPod("b", "b-1"), scheduledAs("liqo-scheduler")),
+				with(webPod("a", "b-1"), scheduledAs("theirs")),
+				with(webPod("b", "b-1"), scheduledAs("liqo-scheduler")),
 				with(webPod("c", "b-1"), scheduledAs("default-scheduler")), webPod("d", "b-1"),
 			},
 			want: []string{"a foreign", "b queued", "c queued", "d queued"},

@@ -114,7 +114,8 @@ func (s *scene) movers(clusters []string) (n int) {
 	on := map[string]bool{}
 	for i := range s.nodes {
 		node := &s.nodes[i]
-		on[node.Name] = placement.IsVirtual(node) && slices.Contains(clusters, node.Labels[v1beta1.LabelRemoteClusterID])
+		id := node.Labels[v1beta1.LabelRemoteClusterID]
+		on[node.Name] = placement.IsVirtual(node) && slices.Contains(clusters, id)
 	}
 	for i := range s.pods {
 		pod := &s.pods[i]

@@ -186,7 +186,8 @@ func occupied(off *v1beta1.NamespaceOffloading) []client.Object {
 	liqo := func(name string) *build.PodBuilder { return on(name, "c").RuntimeClass("liqo") }
 	theirs := func(s *corev1.PodSpec) { s.SchedulerName = "theirs" }
 	return []client.Object{
-		owned(liqo("web").Obj()), owned(liqo("over").Phase(corev1.PodFailed).Obj()), owned(liqo("other").Spec(theirs).Obj()),
+		owned(liqo("web").Obj()), owned(liqo("over").Phase(corev1.PodFailed).Obj()),
+		owned(liqo("other").Spec(theirs).Obj()),
 		build.Namespace("shop").Obj(), off, build.Node("node-1"),
 		build.VirtualNodesNode(build.VirtualNode("b", "b", "region", "eu")),
 		build.VirtualNodesNode(build.VirtualNode("c", "c", "region", "us")),

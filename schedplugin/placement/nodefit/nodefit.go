@@ -23,8 +23,8 @@ func Cordoned(pod *corev1.Pod, node *corev1.Node) bool {
 	return node.Spec.Unschedulable && !Tolerates(pod, &taint)
 }
 
-// Untolerated returns the taints that keep a pod away. That of virtual nodes, exactly as it is, does not count there: it
-// is a matter of policy, and the scheduler adds the toleration. Nor does what a cordon adds, which [Cordoned] tells.
+// Untolerated returns the taints that keep a pod away. That of virtual nodes, exactly as it is, does not count there:
+// it is a matter of policy, and the scheduler adds the toleration. Nor does what a cordon adds, which [Cordoned] tells.
 func Untolerated(pod *corev1.Pod, node *corev1.Node) []corev1.Taint {
 	ours, cordon := v1beta1.Taint(), cordon()
 	var taints []corev1.Taint

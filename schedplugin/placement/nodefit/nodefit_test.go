@@ -148,7 +148,7 @@ func TestLacking(t *testing.T) {
 	}{
 		"nothing is asked for":             {there: list("cpu", "1")},
 		"just enough":                      {there: list("cpu", "1"), requests: list("cpu", "1000m")},
-		"too little":                       {there: list("cpu", "1"), requests: list("cpu", "1001m"), want: names("cpu")},
+		"too little":                       {there: list("cpu", "1"), requests: list("cpu", "1.1"), want: names("cpu")},
 		"what the node does not have":      {requests: list("example.com/gpu", "1"), want: names("example.com/gpu")},
 		"none of what it does not have":    {requests: list("example.com/gpu", "0")},
 		"none of what is overbooked":       {there: list("cpu", "-1"), requests: list("cpu", "0")},

@@ -150,8 +150,8 @@ func OfPod(f *Facts, s Subject) *Explanation {
 	if s.Live {
 		e.Pod.SchedulerSays = said(pod)
 	} else {
-		e.Notes = append(append(e.Notes, f.admit(pod)...), "not looked at: requests that a LimitRange of the namespace "+
-			"gives to containers when the pod is created")
+		e.Notes = append(append(e.Notes, f.admit(pod)...), "not looked at: requests that a LimitRange of the "+
+			"namespace gives to containers when the pod is created")
 	}
 	if !s.Live || pod.Spec.NodeName == "" {
 		e.Verdicts = f.verdicts(class, pod)

@@ -78,7 +78,8 @@ func (s *scene) troubled() *scene {
 	return s
 }
 
-// disguised gives a cordoned worker-1 the taint of a cordon with another effect, provider-1 our taint with another value.
+// disguised gives a cordoned worker-1 the taint of a cordon with another effect, and provider-1 our taint with another
+// value.
 func (s *scene) disguised() *scene {
 	for i := range s.Nodes {
 		switch n := &s.Nodes[i]; n.Name {
@@ -267,7 +268,8 @@ func TestWhereAPodMayGo(t *testing.T) {
 				}}
 			}),
 			want: []string{
-				"worker-1: refused | InsufficientResources: Insufficient cpu: the pod requests 33, the node has 32 in all",
+				"worker-1: refused | InsufficientResources: Insufficient cpu: the pod requests 33, the node has 32 " +
+					"in all",
 			},
 		},
 		"a node that takes no pods (yet)": {

@@ -154,7 +154,8 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			facts: shop(), pod: build.Pod("web").Node("provider-1").Obj(), new: true, state: "NotCreated",
 			want: "pod shop/web, if created, may go to 1 of 5 nodes",
 			notes: []string{
-				ranges, "spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod " +
+				ranges,
+				"spec.nodeName passes the scheduler by; a virtual node checks the policy itself and leaves a pod " +
 					"that " +
 					"is not permitted Pending, with reason OffloadingBackOff", load,
 			},

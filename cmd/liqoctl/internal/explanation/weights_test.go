@@ -34,7 +34,9 @@ func TestWeightsThatAreIgnored(t *testing.T) {
 			},
 			want: []string{none + `provider-1 ("c"), provider-2 ("d"), provider-3 ("e") and 2 more`},
 		},
-		"words that nobody reads":    {spread: &v1beta1.Spread{Policy: "Even"}, costs: map[string]string{"worker-1": "a"}},
+		"words that nobody reads": {
+			spread: &v1beta1.Spread{Policy: "Even", WeightLabel: "cost"}, costs: map[string]string{"worker-1": "a"},
+		},
 		"a namespace without spread": {costs: map[string]string{"worker-1": "a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -44,9 +46,10 @@ func TestWeightsThatAreIgnored(t *testing.T) {
 					facts.Nodes[i].Labels["cost"] = cost
 				}
 			}
+			subject := explanation.Subject{Pod: inShop(build.Pod("a").Obj()), Live: true}
 			for what, e := range map[string]*explanation.Explanation{
 				"namespace": explanation.OfNamespace(facts, ""),
-				"pod":       explanation.OfPod(facts, explanation.Subject{Pod: inShop(build.Pod("a").Obj()), Live: true}),
+				"pod":       explanation.OfPod(facts, subject),
 			} {
 				var got []string
 				for _, note := range e.Notes {
