@@ -1,6 +1,7 @@
 package namespacemap
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -19,7 +20,9 @@ const (
 	callTimeout = 10 * time.Second
 	// DefaultResync is how often a twin that nothing happened to is looked at again: role bindings cannot be watched.
 	DefaultResync = time.Minute
-	// resyncJitter spreads the looks at thousands of twins.
+	// resyncPace keeps the looks at thousands of twins from being load: there are no more than one in this time.
+	resyncPace = 100 * time.Millisecond
+	// resyncJitter spreads them.
 	resyncJitter = 0.5
 	// retryRequired is when a twin that still is required, though its key is gone, is looked at again.
 	retryRequired = time.Second
@@ -63,7 +66,7 @@ type Twins struct {
 	Listeners []Listener
 	// PodSecurity is the level enforced in twins, baseline unless set.
 	PodSecurity string
-	// Resync is [DefaultResync] unless set.
+	// Resync is [DefaultResync] unless set. With many twins it takes longer.
 	Resync time.Duration
 	// Metrics counts what is done on the provider; nil counts nothing.
 	Metrics *Metrics
@@ -83,8 +86,8 @@ type visit struct {
 	// want is the name that the map asks for, entry what it says is there.
 	want  string
 	entry *v1beta1.TwinStatus
-	// words is how long a message may be.
-	words int
+	// words is how long a message may be, twins how many the map asks for.
+	words, twins int
 	// homeUID is the incarnation of the home namespace.
 	homeUID string
 }
@@ -103,7 +106,7 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home),
-		words: messageLimit(m)}
+		words: messageLimit(m), twins: len(m.Spec.DesiredMapping)}
 	switch {
 	case v.entry != nil && v.entry.RemoteNamespace != "" && v.entry.RemoteNamespace != v.want:
 		return t.remove(ctx, v, v.entry.RemoteNamespace)
@@ -140,7 +143,7 @@ func (t *Twins) ensure(ctx context.Context, v *visit) (reconcile.Result, error) 
 	if err := t.accept(ctx, v); err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: wait.Jitter(t.resync(), resyncJitter)}, nil
+	return reconcile.Result{RequeueAfter: wait.Jitter(t.resync(v.twins), resyncJitter)}, nil
 }
 
 // accept tells everybody that the twin is ready, and clears away what it stands in for.
@@ -247,11 +250,9 @@ func (t *Twins) straysOf(home string) []string {
 	return t.strays(home)
 }
 
-func (t *Twins) resync() time.Duration {
-	if t.Resync > 0 {
-		return t.Resync
-	}
-	return DefaultResync
+// resync is how long a twin is left alone that is one of many.
+func (t *Twins) resync(twins int) time.Duration {
+	return max(cmp.Or(t.Resync, DefaultResync), time.Duration(twins)*resyncPace)
 }
 
 func failed(twin, reason, message string) v1beta1.TwinStatus {
