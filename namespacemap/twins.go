@@ -74,6 +74,8 @@ type Twins struct {
 	// strays returns the namespaces on the provider that carry our marks for a home namespace, as far as the watch has
 	// seen them: a hint what to read, not what to do.
 	strays func(home string) []string
+	// homes returns the home namespaces that there are strays of.
+	homes func() []string
 
 	views   mapView
 	commits groupCommit

@@ -45,6 +45,7 @@ func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) e
 	namespaces := source.TypedKind(mgr.GetCache(), namespaceMeta(""), homeEvents())
 	informer := t.informer(away)
 	t.strays = func(home string) []string { return marked(informer.GetIndexer(), home) }
+	t.homes = func() []string { return informer.GetIndexer().ListIndexFuncValues(byHome) }
 	for _, s := range []source.TypedSource[TwinKey]{maps, namespaces, watched(informer)} {
 		if err := c.Watch(s); err != nil {
 			return fmt.Errorf("watch for twins: %w", err)
@@ -53,7 +54,8 @@ func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) e
 	return nil
 }
 
-// mapEvents enqueues, of the thousands of namespaces in the map, those for which it changed.
+// mapEvents enqueues, of the thousands of namespaces in the map, those for which it changed; for a new map also all that
+// have a namespace on the provider, because the one before may have been deleted before they were gone.
 func (t *Twins) mapEvents() handler.TypedEventHandler[*v1beta1.NamespaceMap, TwinKey] {
 	enqueue := func(before, after *v1beta1.NamespaceMap, q twinQueue) {
 		for _, home := range changedKeys(t.mine(before), t.mine(after)) {
@@ -63,6 +65,11 @@ func (t *Twins) mapEvents() handler.TypedEventHandler[*v1beta1.NamespaceMap, Twi
 	return handler.TypedFuncs[*v1beta1.NamespaceMap, TwinKey]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1beta1.NamespaceMap], q twinQueue) {
 			enqueue(nil, e.Object, q)
+			if t.mine(e.Object) != nil && t.homes != nil {
+				for _, home := range t.homes() {
+					q.Add(TwinKey{Home: home})
+				}
+			}
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1beta1.NamespaceMap], q twinQueue) {
 			enqueue(e.ObjectOld, e.ObjectNew, q)

@@ -84,6 +84,30 @@ func TestTheAgentHearsOnlyOfItsOwnMap(t *testing.T) {
 	}
 }
 
+func TestANewMapBringsTheAgentBackToAllItHasOnTheProvider(t *testing.T) {
+	agent := &Twins{Origin: origin, ClusterID: "b"}
+	index := agent.informer(nil).GetIndexer()
+	agent.homes = func() []string { return index.ListIndexFuncValues(byHome) }
+	second := twinOf("uid-1").Obj()
+	second.Name = "boutique"
+	for _, namespace := range []*corev1.Namespace{twinOf("uid-1").Obj(), second, build.Namespace("liqo-tenant-a").Obj()} {
+		if err := index.Add(namespace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	created := func(m *v1beta1.NamespaceMap) []string {
+		return queued(t, homeOfKey, func(q workqueue.TypedRateLimitingInterface[TwinKey]) {
+			agent.mapEvents().Create(t.Context(), event.TypedCreateEvent[*v1beta1.NamespaceMap]{Object: m}, q)
+		})
+	}
+	if diff := cmp.Diff([]string{"bank", "shop"}, created(build.Map("b").Want("bank", "bank-a").Obj())); diff != "" {
+		t.Errorf("its own map (-want,+got):\n%s", diff)
+	}
+	if got := created(build.Map("c").Obj()); len(got) > 0 {
+		t.Errorf("another provider's map: %v", got)
+	}
+}
+
 func TestTheAgentHearsOfNewIncarnationsAtHome(t *testing.T) {
 	namespace := func(uid string) *metav1.PartialObjectMetadata {
 		n := namespaceMeta("shop")
