@@ -54,6 +54,29 @@ func (t *Twins) discard(ctx context.Context, v *visit, away string) error {
 	return err
 }
 
+// tidy is for a home namespace without a map. One that was deleted by hand is made anew, and the twins stay. But one that
+// was being created when its key was taken back, before there was an answer, is known to nobody else once the provider's
+// last VirtualNode took the map along.
+func (t *Twins) tidy(ctx context.Context, home string) (reconcile.Result, error) {
+	away := t.begun.of(home)
+	if away == "" {
+		return reconcile.Result{}, nil
+	}
+	if required, err := t.required(ctx, home, away); err != nil || required {
+		return reconcile.Result{}, err // with the new map we come back
+	}
+	t.leaving(home)
+	there, err := t.expel(ctx, home, away)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if there != nil {
+		return reconcile.Result{RequeueAfter: retryTerminating}, nil
+	}
+	t.gone(home)
+	return reconcile.Result{}, nil
+}
+
 // required protects twins from a map that somebody edited or deleted by hand: as long as the NamespaceOffloading, read
 // live, says that this twin is required, it is the map that is wrong. One that was not processed yet says nothing.
 func (t *Twins) required(ctx context.Context, home, away string) (bool, error) {

@@ -74,6 +74,7 @@ func (t *Twins) acquire(ctx context.Context, v *visit) (*corev1.Namespace, error
 		if v.accepted() {
 			t.gone(v.home) // somebody deleted it
 		}
+		t.begun.begin(v.home, v.want)
 		twin = t.desired(v)
 		err = t.call(ctx, "create", func(ctx context.Context) error { return t.Away.Create(ctx, twin) })
 		if apierrors.IsAlreadyExists(err) {

@@ -79,6 +79,7 @@ type Twins struct {
 
 	views   mapView
 	commits groupCommit
+	begun   begunTwins
 }
 
 // visit is one look at one home namespace.
@@ -103,9 +104,11 @@ func (v *visit) lost() bool { return v.entry != nil && v.entry.Reason == reasonT
 func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, error) {
 	name := client.ObjectKey{Namespace: v1beta1.TenantNamespace(t.ClusterID), Name: t.ClusterID}
 	m, err := t.views.get(ctx, t.Home, name)
-	if err != nil {
-		// Deleted by hand, it will be made anew, and the twins stay.
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	switch {
+	case apierrors.IsNotFound(err):
+		return t.tidy(ctx, key.Home)
+	case err != nil:
+		return reconcile.Result{}, err
 	}
 	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home),
 		words: messageLimit(m), twins: len(m.Spec.DesiredMapping)}
@@ -229,6 +232,7 @@ func (t *Twins) answer(ctx context.Context, v *visit, entry *v1beta1.TwinStatus)
 	if err != nil {
 		return err
 	}
+	t.begun.end(v.home)
 	t.views.wrote(now)
 	return nil
 }
@@ -240,6 +244,7 @@ func (t *Twins) leaving(home string) {
 }
 
 func (t *Twins) gone(home string) {
+	t.begun.end(home)
 	for _, listener := range t.Listeners {
 		listener.TwinGone(home)
 	}
