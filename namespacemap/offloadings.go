@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -76,10 +77,19 @@ func (o *Offloadings) Reconcile(ctx context.Context, request reconcile.Request) 
 
 // settle keeps lost races out of the logs: whoever won has made an event that brings us back.
 func settle(err error) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) {
+	if lostRace(err) {
 		return reconcile.Result{RequeueAfter: retryConflict}, nil
 	}
 	return reconcile.Result{}, err
+}
+
+// lostRace says that all that went wrong are lost races.
+func lostRace(err error) bool {
+	var many interface{ Unwrap() []error }
+	if !errors.As(err, &many) {
+		return apierrors.IsConflict(err)
+	}
+	return !slices.ContainsFunc(many.Unwrap(), func(one error) bool { return !lostRace(one) })
 }
 
 // release is the way out: the label goes first, so that no pod is scheduled abroad any more; then the keys, and with
