@@ -26,6 +26,9 @@ func (t *Twins) remove(ctx context.Context, v *visit, away string) (reconcile.Re
 	}
 	t.leaving(v.home)
 	there, err := t.expel(ctx, v.home, away)
+	if apierrors.IsConflict(err) { // it changed since we read it: nobody needs to hear of that
+		return reconcile.Result{}, err
+	}
 	if err != nil {
 		reason, message := explain(err)
 		if recordErr := t.record(ctx, v, terminating(away, reason, message)); recordErr != nil {

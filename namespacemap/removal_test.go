@@ -119,8 +119,30 @@ func TestRemovalIsOfExactlyWhatWasSeen(t *testing.T) {
 	if _, err := a.visit(t, "shop"); !apierrors.IsConflict(err) {
 		t.Errorf("error %v, want a conflict", err)
 	}
+	if len(a.home.writes) > 0 {
+		t.Errorf("it told home of a lost race: %v, entry %+v", a.home.writes, a.entry(t))
+	}
 	a.mustVisit(t, "shop")
 	get(t, a.away, "", "shop-a", &corev1.Namespace{})
+}
+
+func TestARenewalThatLosesARaceTellsNobody(t *testing.T) {
+	a := newAgent(t, wantShop(), twinOf("uid-of-an-earlier-shop").Obj())
+	a.away.before = func(verb string, _ client.Object) error {
+		if verb != "delete" {
+			return nil
+		}
+		a.away.before = nil
+		return apierrors.NewConflict(schema.GroupResource{Resource: "namespaces"}, "shop-a", errors.New("changed"))
+	}
+	if _, err := a.visit(t, "shop"); !apierrors.IsConflict(err) {
+		t.Errorf("error %v, want a conflict", err)
+	}
+	if len(a.home.writes) > 0 {
+		t.Errorf("it told home of a lost race: %v, entry %+v", a.home.writes, a.entry(t))
+	}
+	a.mustVisit(t, "shop")
+	missing(t, a.away, "", "shop-a", &corev1.Namespace{})
 }
 
 func TestRemovalFromAnUnreachableProvider(t *testing.T) {

@@ -120,7 +120,10 @@ func (t *Twins) renew(ctx context.Context, v *visit, twin *corev1.Namespace, why
 	}
 	t.leaving(v.home)
 	if twin.DeletionTimestamp.IsZero() {
-		if err := t.delete(ctx, twin); err != nil {
+		switch err := t.delete(ctx, twin); {
+		case apierrors.IsConflict(err): // it changed since we read it: nobody needs to hear of that
+			return reconcile.Result{}, err
+		case err != nil:
 			return t.fail(ctx, v, err)
 		}
 	}
