@@ -62,6 +62,9 @@ type outcome struct {
 	lead bool
 }
 
+// errBrokenOff is the answer to those for whom somebody else wrote who panicked.
+var errBrokenOff = errors.New("the write was broken off")
+
 // write returns the map as it was right after the key was written; nobody may change it.
 func (g *groupCommit) write(ctx context.Context, c client.Client, at place, key string, value any,
 ) (*v1beta1.NamespaceMap, error) {
@@ -78,11 +81,38 @@ func (g *groupCommit) write(ctx context.Context, c client.Client, at place, key 
 			return nil, ctx.Err()
 		}
 	}
-	group := g.take(at)
-	g.commit(ctx, c, at, group)
-	g.handOver(at)
+	g.lead(ctx, c, at)
 	answer := <-mine.done
 	return answer.to(at, mine)
+}
+
+// lead writes all that wait and ends the turn, also when the client panics: else nobody could write there ever again.
+func (g *groupCommit) lead(ctx context.Context, c client.Client, at place) {
+	group := g.take(at)
+	answered := false
+	defer func() {
+		if !answered {
+			g.fail(at, group)
+		}
+		g.handOver(at)
+	}()
+	g.commit(ctx, c, at, group)
+	answered = true
+}
+
+// fail answers those of a group whose patch was broken off, and who have no answer yet.
+func (g *groupCommit) fail(at place, group []*change) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, member := range group {
+		if slices.Contains(g.places[at].waiting, member) {
+			continue // given back: it writes, or is written, later
+		}
+		select {
+		case member.done <- outcome{err: errBrokenOff}:
+		default: // it has its answer
+		}
+	}
 }
 
 // to makes an answer to the group that of one caller.
