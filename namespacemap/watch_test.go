@@ -1,6 +1,7 @@
 package namespacemap
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -269,7 +270,10 @@ func TestMetrics(t *testing.T) {
 	}
 	metrics.count("delete", refused(1))
 	metrics.count("delete", apierrors.NewConflict(schema.GroupResource{}, "x", nil))
-	for _, result := range []string{"Unreachable", "Conflict"} {
+	made := apierrors.NewConflict(schema.GroupResource{}, "x", nil)
+	made.ErrStatus.Reason = "MadeUpByAWebhook"
+	metrics.count("delete", fmt.Errorf("so: %w", made))
+	for _, result := range []string{"Unreachable", "Conflict", "Other"} {
 		if got := testutil.ToFloat64(metrics.calls.WithLabelValues("delete", result)); got != 1 {
 			t.Errorf("%s: %v", result, got)
 		}
