@@ -48,7 +48,7 @@ func (o *Offloadings) duplicates(ctx context.Context, candidates []Candidate) (m
 			}
 			id := clusterOf(tenant.Name)
 			twice[id] = fmt.Sprintf("cluster %s is cluster %s under another id (the UID of its kube-system is %s), "+
-				"which has the twin: remove one of the two peerings", id, first, uid)
+				"and gets twins only as %s: remove one of the two peerings", id, first, uid, first)
 		}
 	}
 	return twice, nil

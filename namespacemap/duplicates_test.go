@@ -52,6 +52,11 @@ func TestOneClusterUnderTwoIDs(t *testing.T) {
 				if ready.Reason != wantReason || advised != (id == tc.second) {
 					t.Errorf("%s: %+v", id, ready)
 				}
+				// The first may not be selected: what it has, nobody can say here.
+				if strings.Contains(ready.Message, "has the twin") || advised &&
+					!strings.Contains(ready.Message, "gets twins only as") {
+					t.Errorf("%s: %s", id, ready.Message)
+				}
 			}
 			if tc.second != "" && off.Status.OffloadingPhase != v1beta1.PhaseSomeFailed {
 				t.Errorf("phase %s", off.Status.OffloadingPhase)
