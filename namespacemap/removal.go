@@ -57,9 +57,9 @@ func (t *Twins) discard(ctx context.Context, v *visit, away string) error {
 	return err
 }
 
-// tidy is for a home namespace without a map. One that was deleted by hand is made anew, and the twins stay. But one that
-// was being created when its key was taken back, before there was an answer, is known to nobody else once the provider's
-// last VirtualNode took the map along.
+// tidy is for a home namespace without a map. One that was deleted by hand is made anew, and the twins stay. But a twin
+// that was being created when its key was taken back, before there was an answer, is known to nobody else once the
+// provider's last VirtualNode took the map along.
 func (t *Twins) tidy(ctx context.Context, home string) (reconcile.Result, error) {
 	away := t.begun.of(home)
 	if away == "" {

@@ -54,8 +54,8 @@ func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) e
 	return nil
 }
 
-// mapEvents enqueues, of the thousands of namespaces in the map, those for which it changed; for a new map also all that
-// have a namespace on the provider, because the one before may have been deleted before they were gone.
+// mapEvents enqueues, of the thousands of namespaces in the map, those for which it changed; for a new map also all
+// that have a namespace on the provider, because the one before may have been deleted before they were gone.
 func (t *Twins) mapEvents() handler.TypedEventHandler[*v1beta1.NamespaceMap, TwinKey] {
 	enqueue := func(before, after *v1beta1.NamespaceMap, q twinQueue) {
 		for _, home := range changedKeys(t.mine(before), t.mine(after)) {
