@@ -8,7 +8,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 )
@@ -44,21 +47,21 @@ func complete(file string) error {
 	if err := yaml.Unmarshal(text, &crd); err != nil {
 		return err
 	}
-	versions, _ := at(crd, "spec")["versions"].([]any)
+	var f finder
+	versions, _ := f.at(crd, "spec")["versions"].([]any)
 	if len(versions) != 1 {
 		return errors.New("not one version")
 	}
 	version, _ := versions[0].(object)
-	schema := at(version, "schema", "openAPIV3Schema")
-	at(schema, "properties", "metadata")["properties"] = object{"name": object{"type": "string"}}
-	term := at(schema, "properties", "spec", "properties", "clusterSelector", "properties", "nodeSelectorTerms", "items",
-		"properties")
+	schema := f.at(version, "schema", "openAPIV3Schema")
+	f.at(schema, "properties", "metadata")["properties"] = object{"name": object{"type": "string"}}
+	term := f.at(schema, "properties", "spec", "properties", "clusterSelector", "properties", "nodeSelectorTerms",
+		"items", "properties")
 	for _, list := range []string{"matchExpressions", "matchFields"} {
-		requirements := at(term, list)
-		if len(requirements) == 0 {
-			return fmt.Errorf("no %s in the selector", list)
-		}
-		restrict(requirements)
+		f.restrict(f.at(term, list))
+	}
+	if err := errors.Join(f.missing...); err != nil {
+		return err
 	}
 	if text, err = yaml.Marshal(crd); err != nil {
 		return err
@@ -68,19 +71,19 @@ func complete(file string) error {
 
 // restrict gives the requirements of a selector the rules that the API server holds those of a pod to. What a value may
 // be is left to the parser, whose words the NamespaceOffloading then shows.
-func restrict(requirements object) {
+func (f *finder) restrict(requirements object) {
 	requirements["maxItems"] = maxRequirements
-	requirement := at(requirements, "items")
-	at(requirement, "properties", "operator")["enum"] = []any{"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"}
-	key := at(requirement, "properties", "key")
+	requirement := f.at(requirements, "items")
+	f.at(requirement, "properties", "operator")["enum"] = []any{"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"}
+	key := f.at(requirement, "properties", "key")
 	key["maxLength"] = maxKey
 	key["x-kubernetes-validations"] = []any{object{
 		"rule":    "!format.qualifiedName().validate(self).hasValue()",
 		"message": "must be a qualified label name, such as example.com/tier",
 	}}
-	values := at(requirement, "properties", "values")
+	values := f.at(requirement, "properties", "values")
 	values["maxItems"] = maxValues
-	at(values, "items")["maxLength"] = maxValue
+	f.at(values, "items")["maxLength"] = maxValue
 	requirement["x-kubernetes-validations"] = []any{
 		ofValues("!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
 			"FieldValueRequired", "must be specified when operator is 'In' or 'NotIn'"),
@@ -96,14 +99,23 @@ func ofValues(rule, reason, message string) object {
 	return object{"rule": rule, "reason": reason, "message": message, "fieldPath": ".values"}
 }
 
+// finder finds parts of a schema, and remembers those that are not there.
+type finder struct{ missing []error }
+
 // at returns what is at a path; where there is nothing, something empty that is not part of the whole.
-func at(from object, path ...string) object {
-	for _, key := range path {
+func (f *finder) at(from object, path ...string) object {
+	for i, key := range path {
 		next, ok := from[key].(object)
 		if !ok {
+			f.missing = append(f.missing, fmt.Errorf("no %s in %s", strings.Join(path[:i+1], "."), listed(from)))
 			return object{}
 		}
 		from = next
 	}
 	return from
+}
+
+// listed names what a part of a schema has.
+func listed(part object) string {
+	return "{" + strings.Join(slices.Sorted(maps.Keys(part)), ", ") + "}"
 }
