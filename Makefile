@@ -55,6 +55,7 @@ test: build build-race ## Prove it: unit, integration and end-to-end tests, with
 	@echo "Compiling the tests (with the race detector this takes minutes the first time)"
 	@go build $(RACE) $(RACED)
 	go test ./cmd/playground
+	go test -C tools ./schema
 	go test $(RACE) -timeout 25m -p 1 $(RACED)
 
 .PHONY: e2e

@@ -91,7 +91,8 @@ func TestANewMapBringsTheAgentBackToAllItHasOnTheProvider(t *testing.T) {
 	agent.homes = func() []string { return index.ListIndexFuncValues(byHome) }
 	second := twinOf("uid-1").Obj()
 	second.Name = "boutique"
-	for _, namespace := range []*corev1.Namespace{twinOf("uid-1").Obj(), second, build.Namespace("liqo-tenant-a").Obj()} {
+	tenant := build.Namespace("liqo-tenant-a").Obj()
+	for _, namespace := range []*corev1.Namespace{twinOf("uid-1").Obj(), second, tenant} {
 		if err := index.Add(namespace); err != nil {
 			t.Fatal(err)
 		}

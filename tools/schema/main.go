@@ -1,6 +1,6 @@
-// Command schema completes a generated CustomResourceDefinition with what controller-gen's markers cannot say: bounds and
-// rules inside types that are Kubernetes' own, such as the requirements of a node selector, and the name in the metadata,
-// without which a rule about it cannot point at it.
+// Command schema completes a generated CustomResourceDefinition with what controller-gen's markers cannot say: bounds
+// and rules inside types that are Kubernetes' own, such as the requirements of a node selector, and the name in the
+// metadata, without which a rule about it cannot point at it.
 //
 //	schema FILE
 package main

@@ -17,10 +17,10 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	}
 	tests := map[string]struct{ from, to, want string }{
 		"nothing is missing":        {},
-		"a list of requirements":    {"matchFields:", "matchOthers:", "no matchFields in {matchExpressions, matchOthers}"},
+		"a list of requirements":    {"matchFields:", "matchOthers:", "no matchFields in {"},
 		"a field of a requirement":  {"operator:", "operation:", "no properties.operator in {key, operation, values}"},
 		"a level above all of them": {"nodeSelectorTerms:", "terms:", "nodeSelectorTerms in {terms}"},
-		"the metadata":              {"metadata:\n            properties:", "meta:\n            properties:", "metadata in {"},
+		"the metadata":              {"metadata:\n            prop", "meta:\n            prop", "metadata in {"},
 		"the schema":                {"openAPIV3Schema:", "schema3:", "no schema.openAPIV3Schema in {schema3}"},
 		"the version":               {"versions:", "version:", "not one version"},
 	}
