@@ -56,11 +56,11 @@ test: build build-race ## Prove it: unit, integration and end-to-end tests, with
 	@go build $(RACE) $(RACED)
 	go test ./cmd/playground
 	go test -C tools ./schema
-	go test $(RACE) -timeout 25m -p 1 $(RACED)
+	go test $(RACE) -timeout 40m -p 1 $(RACED)
 
 .PHONY: e2e
 e2e: build build-race ## Run the scenarios on three clusters only
-	go test $(RACE) -timeout 25m -count 1 -v ./e2e/suite
+	go test $(RACE) -timeout 40m -count 1 -v ./e2e/suite
 
 .PHONY: bench
 bench: build ## Measure what the system costs, as ratios from one run
