@@ -38,6 +38,8 @@ const (
 	settled = 5 * time.Minute
 	// crowdPrefix begins the names of these namespaces.
 	crowdPrefix = "crash-"
+	// starts is how often a process is started that loses its lease on a busy machine.
+	starts = 3
 	// askers is how many requests the scenario itself has under way at once.
 	askers = 16
 )
@@ -155,14 +157,29 @@ func (c *churn) crash() {
 			p := c.processes[name]
 			p.Lock()
 			defer p.Unlock()
+			if err := c.startAfterLostLease(ctx, name); err != nil { // to be killed, it must live
+				return err
+			}
 			return errors.Join(playground.Kill(ctx, env.Consumer, name), c.start(ctx, name))
 		})
 	}
 	c.Expect(group.Wait()).To(Succeed())
 }
 
-// start starts a process that is dead. Its lease is nobody's; without it, nobody waits until it has run out.
+// start starts a process that is dead, again if it loses its lease as it begins.
 func (c *churn) start(ctx context.Context, name string) error {
+	err := c.startOnce(ctx, name)
+	for range starts - 1 {
+		if lost, _ := lostLease(name); err == nil || !lost {
+			break
+		}
+		err = c.startOnce(ctx, name)
+	}
+	return err
+}
+
+// startOnce takes the dead process' lease away, which is nobody's: otherwise it would be waited for until it runs out.
+func (c *churn) startOnce(ctx context.Context, name string) error {
 	key := c.processes[name].lease
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	if err := c.home.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
@@ -194,19 +211,21 @@ func (c *churn) startAfterLostLease(ctx context.Context, name string) error {
 			return nil // somebody was faster
 		}
 	}
-	path, err := playground.LogPath(env.Consumer, name)
-	if err != nil {
-		return err
-	}
-	log, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if !strings.HasSuffix(strings.TrimSpace(string(log)), "leader election lost") {
-		return fmt.Errorf("%s ended by itself, and not because it lost its lease", name)
+	if lost, err := lostLease(name); err != nil || !lost {
+		return errors.Join(err, fmt.Errorf("%s ended by itself, and not because it lost its lease", name))
 	}
 	c.t.Logf("%s could not renew its lease in time, and is started again", name)
 	return c.start(ctx, name)
+}
+
+// lostLease says that a process ended because it could not renew its lease.
+func lostLease(name string) (bool, error) {
+	path, err := playground.LogPath(env.Consumer, name)
+	if err != nil {
+		return false, err
+	}
+	log, err := os.ReadFile(path)
+	return strings.HasSuffix(strings.TrimSpace(string(log)), "leader election lost"), err
 }
 
 // arrived counts those on the move that are where they shall be, as far as home says so.
