@@ -33,7 +33,7 @@ import (
 const (
 	origin      = "consumer"
 	destination = "provider-1"
-	patience    = 45 * time.Second
+	patience    = 2 * time.Minute
 	peer        = "system:serviceaccount:liqo-tenant-consumer:liqo-consumer"
 )
 
