@@ -43,13 +43,14 @@ func (p *Peering) prove(ctx context.Context, token string) error {
 	}
 	patience := cmp.Or(p.FenceTimeout, fenceTimeout)
 	var last error
-	err = wait.PollUntilContextTimeout(ctx, patience/fenceAsked, patience, true, func(ctx context.Context) (bool, error) {
-		answer := p.trespass(ctx, peer)
-		if last == nil || ctx.Err() == nil { // a request that the end of the wait cut off is no answer
-			last = answer
-		}
-		return answer == nil, nil
-	})
+	err = wait.PollUntilContextTimeout(ctx, patience/fenceAsked, patience, true,
+		func(ctx context.Context) (bool, error) {
+			answer := p.trespass(ctx, peer)
+			if last == nil || ctx.Err() == nil { // a request that the end of the wait cut off is no answer
+				last = answer
+			}
+			return answer == nil, nil
+		})
 	switch {
 	case err == nil:
 		return nil

@@ -15,8 +15,10 @@ import (
 func TestNamespacesAreComparedToTheFloor(t *testing.T) {
 	r := &namespacesResult{
 		Namespaces: 100, Providers: 3,
-		Up: direction{Seconds: 50, Writes: map[string]int{"home patch namespacemaps": 100, "away create namespaces": 1200},
-			CPU: map[string]float64{"consumer controller-manager": 4.5}},
+		Up: direction{
+			Seconds: 50, Writes: map[string]int{"home patch namespacemaps": 100, "away create namespaces": 1200},
+			CPU: map[string]float64{"consumer controller-manager": 4.5},
+		},
 		Down:      direction{Seconds: 25, Writes: map[string]int{"away delete namespaces": 2000}},
 		Maps:      []mapSize{{Cluster: "provider-1", Bytes: 20480, ManagedFields: 1000, Versions: 7}},
 		Memory:    []memory{{"consumer", env.Manager, 64 << 20}, {"provider-1", env.Scheduler, 1}},
@@ -46,7 +48,8 @@ func TestOnlyOurWritesAboutNamespacesCount(t *testing.T) {
 	event := func(user, verb, resource, sub string, code int32) auditv1.Event {
 		return auditv1.Event{
 			Stage: auditv1.StageResponseComplete, Verb: verb, User: authnv1.UserInfo{Username: user},
-			ObjectRef: &auditv1.ObjectReference{Resource: resource, Subresource: sub}, ResponseStatus: &metav1.Status{Code: code},
+			ObjectRef:      &auditv1.ObjectReference{Resource: resource, Subresource: sub},
+			ResponseStatus: &metav1.Status{Code: code},
 		}
 	}
 	const ours = "system:serviceaccount:liqo-tenant-provider-1:virtual-kubelet"
@@ -57,7 +60,9 @@ func TestOnlyOurWritesAboutNamespacesCount(t *testing.T) {
 		"a read":               event(ours, "get", "namespaces", "", 200),
 		"a sign of life":       event(ours, "update", "leases", "", 200),
 		"somebody else's":      event("system:kube-controller-manager", "create", "configmaps", "", 201),
-		"what has no resource": {Stage: auditv1.StageResponseComplete, Verb: "create", User: authnv1.UserInfo{Username: ours}},
+		"what has no resource": {
+			Stage: auditv1.StageResponseComplete, Verb: "create", User: authnv1.UserInfo{Username: ours},
+		},
 	} {
 		if counts(e) {
 			counted[name] = described(env.Consumer, e)

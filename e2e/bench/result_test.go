@@ -77,7 +77,9 @@ func TestTheTableComparesBothSidesPerPod(t *testing.T) {
 }
 
 func TestBadFlagsAreRefused(t *testing.T) {
-	for _, args := range [][]string{{"-pods", "0"}, {"-rounds", "0"}, {"-nodes", "-1"}, {"extra"}, {"-nope"}, {"-only", "none"}} {
+	for _, args := range [][]string{
+		{"-pods", "0"}, {"-rounds", "0"}, {"-nodes", "-1"}, {"extra"}, {"-nope"}, {"-only", "none"},
+	} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("parse(%v) took it", args)
 		}
