@@ -55,11 +55,11 @@ func TestOnlyOurWritesAboutNamespacesCount(t *testing.T) {
 	const ours = "system:serviceaccount:liqo-tenant-provider-1:virtual-kubelet"
 	counted := map[string]string{}
 	for name, e := range map[string]auditv1.Event{
-		"a write":              event(ours, "patch", "namespacemaps", "status", 200),
-		"a lost race":          event(ours, "patch", "namespaces", "", 409),
-		"a read":               event(ours, "get", "namespaces", "", 200),
-		"a sign of life":       event(ours, "update", "leases", "", 200),
-		"somebody else's":      event("system:kube-controller-manager", "create", "configmaps", "", 201),
+		"a write":         event(ours, "patch", "namespacemaps", "status", 200),
+		"a lost race":     event(ours, "patch", "namespaces", "", 409),
+		"a read":          event(ours, "get", "namespaces", "", 200),
+		"a sign of life":  event(ours, "update", "leases", "", 200),
+		"somebody else's": event("system:kube-controller-manager", "create", "configmaps", "", 201),
 		"what has no resource": {
 			Stage: auditv1.StageResponseComplete, Verb: "create", User: authnv1.UserInfo{Username: ours},
 		},
