@@ -16,6 +16,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin/placement"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // patchAttempts is how often a toleration is tried to be added to a pod that others change at the same time.
@@ -107,13 +108,7 @@ func tolerationPatch(pod *corev1.Pod) ([]byte, error) {
 // tolerates says whether the pod tolerates virtual nodes by itself.
 func tolerates(pod *corev1.Pod) bool {
 	taint := v1beta1.Taint()
-	for i := range pod.Spec.Tolerations {
-		// Comparison operators are for numbers, which the taint's value is not.
-		if pod.Spec.Tolerations[i].ToleratesTaint(klog.Logger{}, &taint, false) {
-			return true
-		}
-	}
-	return false
+	return nodefit.Tolerates(pod, &taint)
 }
 
 // tolerant returns a copy of the pod that tolerates virtual nodes; it shares with the pod all but the tolerations.

@@ -5,12 +5,12 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/schedplugin/placement"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // rules are the decisions about the pods of one namespace: those that ask for a virtual node, and all others.
@@ -111,7 +111,7 @@ func accepts(pod *corev1.Pod, node *corev1.Node) bool {
 	if node == nil {
 		return true
 	}
-	admits, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node)
+	admits, err := nodefit.Matches(pod, node)
 	return admits || err != nil
 }
 

@@ -41,7 +41,8 @@ func Untolerated(pod *corev1.Pod, node *corev1.Node) []corev1.Taint {
 	return taints
 }
 
-// Tolerates says that one of the pod's tolerations covers a taint.
+// Tolerates says that one of the pod's tolerations covers a taint. Operators that compare numbers are off, as they are
+// in Kubernetes by default.
 func Tolerates(pod *corev1.Pod, taint *corev1.Taint) bool {
 	return corev1helpers.TolerationsTolerateTaint(logr.Discard(), pod.Spec.Tolerations, taint, false)
 }
