@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/schedplugin/placement"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // state is what becomes of a pod that is where it may not be.
@@ -104,17 +105,9 @@ func scheduledBy(pod *corev1.Pod, schedulers []string) bool {
 	return slices.Contains(schedulers, cmp.Or(pod.Spec.SchedulerName, corev1.DefaultSchedulerName))
 }
 
-// movable says that a pod runs, or is about to run, on a node that could be another one. The pods of a DaemonSet and
-// the kubelet's own belong to their nodes.
+// movable says that a pod runs, or is about to run, on a node that could be another one.
 func movable(pod *corev1.Pod) bool {
-	if pod.Spec.NodeName == "" || finished(pod) {
-		return false
-	}
-	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
-		return false
-	}
-	owner := metav1.GetControllerOf(pod)
-	return owner == nil || owner.Kind != "DaemonSet" && owner.Kind != "Node"
+	return pod.Spec.NodeName != "" && !finished(pod) && !nodefit.BelongsToNode(pod)
 }
 
 func finished(pod *corev1.Pod) bool {

@@ -38,7 +38,7 @@ func (t *Twins) remove(ctx context.Context, v *visit, away string) (reconcile.Re
 	}
 	if there != nil {
 		err := t.record(ctx, v, terminating(away, "", heldBy(there)))
-		return reconcile.Result{RequeueAfter: retryTerminating}, err
+		return reconcile.Result{RequeueAfter: spread(retryTerminating, v.twins)}, err
 	}
 	t.gone(v.home)
 	if v.entry == nil {

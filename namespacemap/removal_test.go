@@ -44,9 +44,7 @@ func TestRemovalOfWhatIsHeld(t *testing.T) {
 		entry.Message != "namespace shop-a is being deleted" {
 		t.Errorf("entry %+v", entry)
 	}
-	if result.RequeueAfter != retryTerminating {
-		t.Errorf("result %+v", result)
-	}
+	wantAbout(t, retryTerminating, result)
 
 	there := get(t, a.away, "", "shop-a", &corev1.Namespace{})
 	there.Status.Conditions = []corev1.NamespaceCondition{

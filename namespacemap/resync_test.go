@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 )
 
@@ -31,10 +33,41 @@ func TestManyTwinsAreLookedAtLessOften(t *testing.T) {
 			}
 			a := newAgent(t, []client.Object{build.Namespace("shop").UID("uid-1").Obj(), m.Obj()})
 			a.Resync = tc.resync
-			again := a.mustVisit(t, "shop").RequeueAfter
-			if most := tc.want + tc.want/2; again < tc.want || again > most {
-				t.Errorf("looks again after %v, want between %v and %v", again, tc.want, most)
-			}
+			wantAbout(t, tc.want, a.mustVisit(t, "shop"))
 		})
+	}
+}
+
+func TestManyTwinsThatLeaveAreLookedAtLessOften(t *testing.T) {
+	for name, tc := range map[string]struct {
+		twins int
+		want  time.Duration
+	}{
+		"one":                             {twins: 1, want: retryTerminating},
+		"hundreds that were un-offloaded": {twins: 600, want: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			twin := twinOf("uid-1").Obj()
+			twin.Finalizers = []string{"example.com/hold"}
+			objects := leaveShop()
+			for _, object := range objects {
+				if m, ok := object.(*v1beta1.NamespaceMap); ok {
+					for i := range tc.twins - 1 {
+						m.Status.CurrentMapping[fmt.Sprintf("other-%d", i)] = v1beta1.TwinStatus{
+							RemoteNamespace: fmt.Sprintf("other-%d-a", i), Phase: v1beta1.MappingTerminating,
+						}
+					}
+				}
+			}
+			wantAbout(t, tc.want, newAgent(t, objects, twin).mustVisit(t, "shop"))
+		})
+	}
+}
+
+// wantAbout fails unless the next look is after the given time, or up to half as much later.
+func wantAbout(t *testing.T, want time.Duration, got reconcile.Result) {
+	t.Helper()
+	if most := want + want/2; got.RequeueAfter < want || got.RequeueAfter > most {
+		t.Errorf("looks again after %v, want between %v and %v", got.RequeueAfter, want, most)
 	}
 }

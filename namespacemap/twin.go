@@ -128,7 +128,7 @@ func (t *Twins) renew(ctx context.Context, v *visit, twin *corev1.Namespace, why
 		}
 	}
 	err := t.record(ctx, v, terminating(v.want, "", why))
-	return reconcile.Result{RequeueAfter: retryTerminating}, err
+	return reconcile.Result{RequeueAfter: spread(retryTerminating, v.twins)}, err
 }
 
 // bind gives us our rights in the twin. It is only called for a namespace that was just seen to be ours.

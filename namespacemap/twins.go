@@ -26,7 +26,8 @@ const (
 	resyncJitter = 0.5
 	// retryRequired is when a twin that still is required, though its key is gone, is looked at again.
 	retryRequired = time.Second
-	// retryTerminating is when a twin on its way out is looked at again, should no event come first.
+	// retryTerminating is when a twin on its way out is looked at again, should no event come first. Of thousands that
+	// leave together, each is looked at less often, as with resyncPace.
 	retryTerminating = 5 * time.Second
 )
 
@@ -89,7 +90,7 @@ type visit struct {
 	// want is the name that the map asks for, entry what it says is there.
 	want  string
 	entry *v1beta1.TwinStatus
-	// words is how long a message may be, twins how many the map asks for.
+	// words is how long a message may be, twins how many the map asks for or still has.
 	words, twins int
 	// homeUID is the incarnation of the home namespace.
 	homeUID string
@@ -111,7 +112,7 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 		return reconcile.Result{}, err
 	}
 	v := &visit{home: key.Home, m: name, want: m.Spec.DesiredMapping[key.Home], entry: entryOf(m, key.Home),
-		words: messageLimit(m), twins: len(m.Spec.DesiredMapping)}
+		words: messageLimit(m), twins: max(len(m.Spec.DesiredMapping), len(m.Status.CurrentMapping))}
 	switch {
 	case v.entry != nil && v.entry.RemoteNamespace != "" && v.entry.RemoteNamespace != v.want:
 		return t.remove(ctx, v, v.entry.RemoteNamespace)
@@ -148,7 +149,7 @@ func (t *Twins) ensure(ctx context.Context, v *visit) (reconcile.Result, error) 
 	if err := t.accept(ctx, v); err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: wait.Jitter(t.resync(v.twins), resyncJitter)}, nil
+	return reconcile.Result{RequeueAfter: spread(cmp.Or(t.Resync, DefaultResync), v.twins)}, nil
 }
 
 // accept tells everybody that the twin is ready, and clears away what it stands in for.
@@ -257,9 +258,9 @@ func (t *Twins) straysOf(home string) []string {
 	return t.strays(home)
 }
 
-// resync is how long a twin is left alone that is one of many.
-func (t *Twins) resync(twins int) time.Duration {
-	return max(cmp.Or(t.Resync, DefaultResync), time.Duration(twins)*resyncPace)
+// spread is how long a twin is left alone that is one of many.
+func spread(period time.Duration, twins int) time.Duration {
+	return wait.Jitter(max(period, time.Duration(twins)*resyncPace), resyncJitter)
 }
 
 func failed(twin, reason, message string) v1beta1.TwinStatus {

@@ -286,8 +286,9 @@ func TestATwinBeingDeletedByOthersIsWaitedFor(t *testing.T) {
 	}
 	a.away.forget()
 	result := a.mustVisit(t, "shop")
-	if result.RequeueAfter != retryTerminating || len(a.away.writes) > 0 {
-		t.Errorf("result %+v, writes %v", result, a.away.writes)
+	wantAbout(t, retryTerminating, result)
+	if len(a.away.writes) > 0 {
+		t.Errorf("writes %v", a.away.writes)
 	}
 	if entry := a.entry(t); entry.Phase != v1beta1.MappingTerminating {
 		t.Errorf("entry %+v", entry)

@@ -120,8 +120,5 @@ func tolerant(pod *corev1.Pod) *corev1.Pod {
 
 // tainted says whether the taint keeps pods that do not tolerate it off the node.
 func tainted(node *corev1.Node) bool {
-	ours := v1beta1.Taint()
-	return slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool {
-		return taint.MatchTaint(&ours) && taint.Value == ours.Value
-	})
+	return slices.ContainsFunc(node.Spec.Taints, func(taint corev1.Taint) bool { return nodefit.Ours(&taint) })
 }

@@ -76,6 +76,31 @@ const (
 	AnnotationForceNodePort = "liqo.io/force-remote-node-port"
 	// AnnotationRemoteRuntimeClass, on a Pod, names the RuntimeClass of its remote pod.
 	AnnotationRemoteRuntimeClass = "liqo.io/remote-runtime-class-name"
+	// AnnotationAntiAffinityPreset on a Pod keeps its remote pods apart: propagate, soft or hard.
+	AnnotationAntiAffinityPreset = "liqo.io/anti-affinity-preset"
+	// AnnotationAntiAffinityLabels on a Pod lists, comma-separated, the label keys by which the soft and hard presets
+	// tell which pods to keep apart.
+	AnnotationAntiAffinityLabels = "liqo.io/anti-affinity-labels"
+	// AnnotationAPIServerSupport on a Pod says which API server its token is for; see the values.
+	AnnotationAPIServerSupport = "liqo.io/api-server-support"
+	// APIServerSupportRemote: the provider's, as the ServiceAccount of AnnotationRemoteServiceAccount.
+	APIServerSupportRemote = "remote"
+	// APIServerSupportHome (own): home's, with a token of the pod's own ServiceAccount that is bound to the pod.
+	APIServerSupportHome = "home"
+	// APIServerSupportDisabled: none, whatever the agent's default is.
+	APIServerSupportDisabled = "disabled"
+	// AnnotationRemoteServiceAccount on a Pod names the provider's ServiceAccount for AnnotationAPIServerSupport remote.
+	AnnotationRemoteServiceAccount = "liqo.io/remote-service-account-name"
+	// AnnotationHomeNamespace (own) on a remote Pod is the home namespace, for the downward API.
+	AnnotationHomeNamespace = "offloading.liqo.io/home-namespace"
+	// AnnotationHomeServiceAccount (own) on a remote Pod is the home pod's ServiceAccount, for the downward API.
+	AnnotationHomeServiceAccount = "offloading.liqo.io/home-service-account"
+	// AnnotationLargestFree (own) on a virtual Node has, as a JSON object of resource name to quantity, the most of each
+	// resource that any single node of the provider still has free, as far as the agent can see.
+	AnnotationLargestFree = "offloading.liqo.io/largest-free"
+	// AnnotationUnfit (own) on a virtual Node has, as a JSON object, the UIDs of the controllers whose pods no node of
+	// the provider took, and until when (RFC 3339) no more are sent. The agent removes what has passed.
+	AnnotationUnfit = "offloading.liqo.io/unfit"
 )
 
 // The taint of virtual Nodes, with effect NoExecute.

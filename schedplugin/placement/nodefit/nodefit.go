@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
@@ -26,12 +27,12 @@ func Cordoned(pod *corev1.Pod, node *corev1.Node) bool {
 // Untolerated returns the taints that keep a pod away. That of virtual nodes, exactly as it is, does not count there:
 // it is a matter of policy, and the scheduler adds the toleration. Nor does what a cordon adds, which [Cordoned] tells.
 func Untolerated(pod *corev1.Pod, node *corev1.Node) []corev1.Taint {
-	ours, cordon := v1beta1.Taint(), cordon()
+	cordon := cordon()
 	var taints []corev1.Taint
 	for _, taint := range node.Spec.Taints {
 		switch {
 		case taint.Effect == corev1.TaintEffectPreferNoSchedule,
-			placement.IsVirtual(node) && taint.MatchTaint(&ours) && taint.Value == ours.Value,
+			placement.IsVirtual(node) && Ours(&taint),
 			node.Spec.Unschedulable && taint.MatchTaint(&cordon),
 			Tolerates(pod, &taint):
 		default:
@@ -39,6 +40,22 @@ func Untolerated(pod *corev1.Pod, node *corev1.Node) []corev1.Taint {
 		}
 	}
 	return taints
+}
+
+// Ours says that a taint is that of virtual nodes, exactly as it is. With another value it is somebody else's.
+func Ours(taint *corev1.Taint) bool {
+	ours := v1beta1.Taint()
+	return taint.MatchTaint(&ours) && taint.Value == ours.Value
+}
+
+// BelongsToNode says that a pod cannot be on another node than its own: a DaemonSet's, or one that a kubelet made from
+// a file of its own.
+func BelongsToNode(pod *corev1.Pod) bool {
+	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; mirror {
+		return true
+	}
+	owner := metav1.GetControllerOf(pod)
+	return owner != nil && (owner.Kind == "DaemonSet" || owner.Kind == "Node")
 }
 
 // Tolerates says that one of the pod's tolerations covers a taint. Operators that compare numbers are off, as they are

@@ -163,3 +163,32 @@ func TestLacking(t *testing.T) {
 }
 
 func names(all ...corev1.ResourceName) []corev1.ResourceName { return all }
+
+func TestBelongsToNode(t *testing.T) {
+	owned := func(kind string, controls bool) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: "x", Controller: &controls}}
+		}
+	}
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		want   bool
+	}{
+		"a pod of nobody's":                      {change: func(*corev1.Pod) {}},
+		"a ReplicaSet's":                         {change: owned("ReplicaSet", true)},
+		"a DaemonSet's":                          {change: owned("DaemonSet", true), want: true},
+		"a kubelet's own":                        {change: owned("Node", true), want: true},
+		"one that a DaemonSet only lays hold on": {change: owned("DaemonSet", false)},
+		"the mirror of a static pod": {want: true, change: func(p *corev1.Pod) {
+			p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "hash"}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := build.Pod("web").Obj()
+			tc.change(pod)
+			if got := nodefit.BelongsToNode(pod); got != tc.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

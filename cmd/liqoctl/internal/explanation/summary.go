@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
 // may says in a few words where pods may go.
@@ -130,12 +131,11 @@ func Evictable(pod *corev1.Pod) bool { return tied(pod) == "" }
 
 // tied says why a pod is never evicted, "" if it may be.
 func tied(pod *corev1.Pod) string {
-	owner := metav1.GetControllerOf(pod)
 	switch name := scheduler(pod); {
-	case owner == nil:
-		return " until it is deleted: pods that no controller would replace are not evicted"
-	case owner.Kind == "DaemonSet" || owner.Kind == "Node":
+	case nodefit.BelongsToNode(pod):
 		return ": pods that belong to their node are not evicted"
+	case metav1.GetControllerOf(pod) == nil:
+		return " until it is deleted: pods that no controller would replace are not evicted"
 	case name != corev1.DefaultSchedulerName && name != v1beta1.SchedulerName:
 		return ": its scheduler is none of ours and would put another one there"
 	}
