@@ -78,8 +78,9 @@ type side struct {
 }
 
 const (
-	bare     = "bare"
-	bareAway = "bare-away"
+	bare          = "bare"
+	bareScattered = "bare-scattered"
+	bareAway      = "bare-away"
 
 	ordinaryLimit  = 1.03
 	offloadedLimit = 1.10
@@ -98,8 +99,12 @@ func sides() []side {
 			against: bare, limit: ordinaryLimit, ours: true, namespaces: many[:1],
 		},
 		{
+			name: bareScattered, title: fmt.Sprintf("kube-scheduler, %d namespaces", manyNamespaces),
+			against: bare, namespaces: many,
+		},
+		{
 			name: "scattered", title: fmt.Sprintf("ours, %d ordinary namespaces", manyNamespaces),
-			against: bare, limit: ordinaryLimit, ours: true, namespaces: many,
+			against: bareScattered, limit: ordinaryLimit, ours: true, namespaces: many,
 		},
 		{
 			name: "both", title: "ours, LocalAndRemote",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,7 @@ const creator = "create-pods"
 // streamed are the sides that also take part with a stream of pods. There the proof that a policy is in force, which
 // waiting pods share, is the dearest.
 func streamed(s side) bool {
-	return s.name == bare || s.name == "ordinary" || s.name == "scattered" || s.name == "both"
+	return slices.Contains([]string{bare, bareScattered, "ordinary", "scattered", "both"}, s.name)
 }
 
 // stream is what the other process has to do.
