@@ -31,6 +31,9 @@ const (
 	// LabelNodeName is the virtual Node through which an object is reflected.
 	LabelNodeName = "offloading.liqo.io/nodename"
 
+	// LabelTokenOf (own), on a Secret of a twin, is the UID of the home Pod whose tokens of home it holds.
+	LabelTokenOf = "offloading.liqo.io/token-of"
+
 	// LabelRemoteUnavailable is "true" on a home Pod whose provider cannot be reached.
 	LabelRemoteUnavailable = "liqo.io/remote-unavailable"
 	// LabelOffloadedPod is "true" on a home Pod that runs on a provider.
@@ -91,10 +94,19 @@ const (
 	APIServerSupportDisabled = "disabled"
 	// AnnotationRemoteServiceAccount on a Pod names the provider's ServiceAccount for AnnotationAPIServerSupport remote.
 	AnnotationRemoteServiceAccount = "liqo.io/remote-service-account-name"
+	// AnnotationLentServiceAccounts (own), which a provider's admin sets on a twin, lists, comma-separated, the
+	// ServiceAccounts of the twin as which the consumer's pods may run.
+	AnnotationLentServiceAccounts = "offloading.liqo.io/lent-service-accounts"
 	// AnnotationHomeNamespace (own) on a remote Pod is the home namespace, for the downward API.
 	AnnotationHomeNamespace = "offloading.liqo.io/home-namespace"
 	// AnnotationHomeServiceAccount (own) on a remote Pod is the home pod's ServiceAccount, for the downward API.
 	AnnotationHomeServiceAccount = "offloading.liqo.io/home-service-account"
+	// AnnotationTaken (own) on a remote Pod has a digest of each part of the home pod that it has taken last.
+	AnnotationTaken = "offloading.liqo.io/taken"
+	// AnnotationTokenPod (own), on a Secret with [LabelTokenOf], is the name of the home Pod.
+	AnnotationTokenPod = "offloading.liqo.io/token-pod"
+	// AnnotationTokenRefresh (own), on such a Secret, is when its tokens are asked for anew (RFC 3339).
+	AnnotationTokenRefresh = "offloading.liqo.io/token-refresh"
 	// AnnotationLargestFree (own) on a virtual Node has, as a JSON object of resource name to quantity, the most of each
 	// resource that any single node of the provider still has free, as far as the agent can see.
 	AnnotationLargestFree = "offloading.liqo.io/largest-free"
@@ -107,6 +119,9 @@ const (
 const (
 	TaintKey   = "virtual-node.liqo.io/not-allowed"
 	TaintValue = "true"
+	// TaintLeavingKey (own) is the key of the taint, with effect NoSchedule and without a value, of a virtual Node that is
+	// on its way out: a cordon does not keep the pods of DaemonSets from coming back.
+	TaintLeavingKey = "virtual-node.liqo.io/leaving"
 )
 
 // Finalizers.
@@ -116,6 +131,9 @@ const (
 	// FinalizerVirtualNode holds a VirtualNode until its Node and, with the last VirtualNode of a provider, its twins
 	// are gone.
 	FinalizerVirtualNode = "virtualnode-controller.liqo.io/finalizer"
+	// FinalizerNode (own) holds a virtual Node that is being deleted until its remote pods are gone: without the Node,
+	// Kubernetes would forget pods that still run.
+	FinalizerNode = "virtual-kubelet.liqo.io/finalizer"
 )
 
 // Names.

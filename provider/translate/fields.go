@@ -26,13 +26,16 @@ type Field struct {
 func PodSpecFields() map[string]Field {
 	return map[string]Field{
 		"Containers": {
-			Translated, "without mounts of home's ServiceAccount token; no host ports that hostNetwork set",
+			Translated, "the downward API tells home's truth; without the mount of a token that is not asked for; " +
+				"no host ports that hostNetwork set",
 		},
 		"InitContainers": {Translated, "as Containers"},
 		"EphemeralContainers": {
-			Dropped, "the API takes them only through their subresource, once the pod exists",
+			Dropped, "at creation: the API takes them only through their subresource, translated as Containers",
 		},
-		"Volumes":                       {Translated, "without tokens and certificates, which would be the provider's"},
+		"Volumes": {
+			Translated, "tokens are home's or none; kube-root-ca.crt is home's; the downward API tells home's truth",
+		},
 		"RestartPolicy":                 {Carried, ""},
 		"TerminationGracePeriodSeconds": {Carried, ""},
 		"ActiveDeadlineSeconds":         {Carried, "the provider's kubelet counts it"},
@@ -58,7 +61,7 @@ func PodSpecFields() map[string]Field {
 
 		"NodeName":          {Dropped, "home scheduling: a home node"},
 		"NodeSelector":      {Translated, "home scheduling: replaced by the VirtualNode's patch"},
-		"Affinity":          {Translated, "home scheduling: replaced by the VirtualNode's patch"},
+		"Affinity":          {Translated, "home scheduling: replaced by the VirtualNode's patch and the anti-affinity preset"},
 		"SchedulerName":     {Dropped, "home scheduling: a home profile"},
 		"SchedulingGates":   {Dropped, "home scheduling: a bound pod has none"},
 		"WorkloadRef":       {Dropped, "home scheduling: a home object"},
@@ -74,10 +77,12 @@ func PodSpecFields() map[string]Field {
 			"annotation before the pod's own class before the VirtualNode's patch; liqo is never sent"},
 		"Overhead": {Dropped, "set by the provider's RuntimeClass, and refused if it differs"},
 
-		"ServiceAccountName":           {Dropped, "an identity of home"},
-		"DeprecatedServiceAccount":     {Dropped, "an identity of home"},
-		"AutomountServiceAccountToken": {Translated, "false: the token would be the provider's"},
-		"ReadinessGates":               {Dropped, "their conditions are set at home, so they are weighed at home"},
+		"ServiceAccountName":       {Translated, "none, an identity of home; the provider's when the pod asks for it"},
+		"DeprecatedServiceAccount": {Dropped, "an identity of home"},
+		"AutomountServiceAccountToken": {
+			Translated, "false: the token would be the provider's; carried when the pod asks for that",
+		},
+		"ReadinessGates": {Dropped, "their conditions are set at home, so they are weighed at home"},
 	}
 }
 

