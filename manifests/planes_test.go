@@ -340,7 +340,17 @@ func agentsPods(t *testing.T, home *env.Cluster) {
 	if err := agent.Status().Patch(t.Context(), pod.DeepCopy(), merge(`{"status":{"phase":"Running"}}`)); err != nil {
 		t.Errorf("its status: %v", err)
 	}
+	for _, value := range []string{`"true"`, "null"} {
+		flag := merge(`{"metadata":{"labels":{"liqo.io/remote-unavailable":` + value + `}}}`)
+		if err := agent.Status().Patch(t.Context(), pod.DeepCopy(), flag); err != nil {
+			t.Errorf("its label that the provider cannot be reached: %v", err)
+		}
+	}
 	for name, err := range map[string]error{
+		"another value of that label": agent.Status().Patch(t.Context(), pod.DeepCopy(),
+			merge(`{"metadata":{"labels":{"liqo.io/remote-unavailable":"x"}}}`)),
+		"taking a label away with it": agent.Status().Patch(t.Context(), pod.DeepCopy(),
+			merge(`{"metadata":{"labels":{"liqo.io/remote-unavailable":"true","app":null}}}`)),
 		"deleting a pod that stays": agent.Delete(t.Context(), pod.DeepCopy()),
 		"the same by force":         agent.Delete(t.Context(), pod.DeepCopy(), client.GracePeriodSeconds(0)),
 		"deleting every pod":        agent.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("shop")),

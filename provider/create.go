@@ -29,18 +29,28 @@ func (p *Pods) create(ctx context.Context, w *work) error {
 	if rest := w.record.notBefore.Sub(p.opts.Clock.Now()); rest > 0 {
 		return again{after: rest, backoff: true}
 	}
-	if refusal, err := p.admit(ctx, w); err != nil {
+	if refusal, err := p.admissible(ctx, w); err != nil {
 		return err
 	} else if refusal != "" {
 		return p.refuse(ctx, w, ReasonBackOff, refusal)
 	}
+	lacks, err := p.environment(ctx, w)
+	if err != nil {
+		return err
+	}
+	if refusal, err := p.prepare(ctx, w); err != nil {
+		return err
+	} else if refusal != "" {
+		return p.refuse(ctx, w, ReasonFailedCreate, refusal)
+	}
 	calling, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	away, err := p.opts.Away.CoreV1().Pods(w.space.away).Create(calling, w.target.Pod(w.home),
+	away, err := p.opts.Away.CoreV1().Pods(w.space.away).Create(calling, w.target.Wanted(w.home),
 		metav1.CreateOptions{FieldManager: fieldManager})
 	switch {
 	case err == nil:
 		p.memory.created(w.key, w.home.UID, away.UID, p.opts.Clock.Now())
+		p.mention(w.home, lacks)
 		return again{after: lateWatch}
 	case apierrors.IsAlreadyExists(err):
 		return p.occupied(ctx, w)
@@ -112,7 +122,7 @@ func (p *Pods) refuse(ctx context.Context, w *work, reason, message string) erro
 	if err := p.write(ctx, w, status); err != nil {
 		return err
 	}
-	if reason == ReasonBackOff {
+	if reason != ReasonFailedCreate {
 		return errBackoff // nothing was asked of the provider, so whatever wakes the pod may try at once
 	}
 	delay := p.limiter.When(w.key)

@@ -39,10 +39,14 @@ func (p *Pods) next(ctx context.Context) bool {
 	defer p.queue.Done(k)
 	ctx = log.IntoContext(ctx, log.FromContext(ctx).WithValues("pod", k))
 	err := p.reconcile(ctx, k)
+	if waits, ok := p.lanes.leave(k); ok {
+		p.queue.Add(waits)
+	}
 	var a again
 	switch {
 	case err == nil:
 		p.limiter.Forget(k)
+	case errors.Is(err, errParked):
 	case errors.As(err, &a):
 		if !a.backoff {
 			p.limiter.Forget(k)
@@ -88,9 +92,19 @@ func (p *Pods) reconcile(ctx context.Context, k key) error {
 	do := decide(w.facts)
 	p.opts.Metrics.action(do)
 	log.FromContext(ctx).V(1).Info("Decided", "action", do, "twin", w.twin)
+	if err := p.flag(ctx, w, do); err != nil {
+		return err
+	}
+	if err := p.enter(k, laneOf(do)); err != nil {
+		return err
+	}
+	return p.do(ctx, w, do)
+}
+
+func (p *Pods) do(ctx context.Context, w *work, do action) error {
 	switch do {
 	case doForget:
-		p.memory.forget(k)
+		p.memory.forget(w.key)
 	case doCreate:
 		return p.create(ctx, w)
 	case doHold:
@@ -98,9 +112,9 @@ func (p *Pods) reconcile(ctx context.Context, k key) error {
 	case doMirror:
 		return p.mirror(ctx, w)
 	case doRemove:
-		return p.remove(ctx, k, w.away, w.home.DeletionGracePeriodSeconds)
+		return p.remove(ctx, w.key, w.away, w.home.DeletionGracePeriodSeconds)
 	case doStop:
-		return p.remove(ctx, k, w.away, ownGrace(w.away))
+		return p.remove(ctx, w.key, w.away, ownGrace(w.away))
 	default:
 		return p.conclude(ctx, w, do)
 	}
@@ -156,7 +170,7 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 	w.unseen = w.record.away != "" && !w.record.seen
 	w.target = translate.Target{
 		Origin: p.opts.Origin, Destination: p.opts.Destination, Node: node.name, Namespace: w.space.away,
-		Patch: node.patch,
+		Patch: node.patch, Access: p.opts.Access,
 	}
 	if w.twin == twinUnknown {
 		return w, p.settleTwin(ctx, w)

@@ -28,8 +28,16 @@ type record struct {
 	since time.Time
 	// at is when this process created or found the remote pod.
 	at time.Time
+	// released: it was told that the pod is released.
+	released bool
 	// notBefore is when a refused creation is tried again.
 	notBefore time.Time
+	// refused is the update that the provider refuses, and notUpdated when it is tried again.
+	refused    string
+	notUpdated time.Time
+	// repaired is when labels or annotations of the remote pod were last put right, and pause how long they then stay.
+	repaired time.Time
+	pause    time.Duration
 }
 
 // memory holds the records of all pods.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
@@ -58,8 +59,18 @@ type PodsOptions struct {
 	// Admit returns the sentence by which a pod is refused that is bound to our Node but may not run there, or "". An
 	// error means that it cannot be said yet. A nil Admit lets every pod run.
 	Admit func(ctx context.Context, pod *corev1.Pod) (refusal string, err error)
+	// Fits returns the sentence by which the provider has no room for a pod that no scheduler bound to our Node, or "".
+	// It is asked before the remote pod is created, never afterwards. With nil there is always room.
+	Fits func(ctx context.Context, pod *corev1.Pod) (refusal string, err error)
+	// ReleaseAfter is for how long no node of the provider may have taken a pod that has a controller before the home pod
+	// is evicted; 0 means for ever. UnfitFor is for how long its Node then takes no more pods of that controller.
+	ReleaseAfter, UnfitFor time.Duration
+	// Access is how pods reach an API server; the zero value gives them none.
+	Access translate.Access
 	// Health of the provider; nil means always healthy.
 	Health Health
+	// Throttle is what Away works through; nil means that it waits inside its calls when the provider asks for that.
+	Throttle *Throttle
 	// Recorder writes events about home pods.
 	Recorder events.EventRecorder
 	Metrics  *Metrics
@@ -76,6 +87,10 @@ type Pods struct {
 	// limiter has a delay per name only: a global rate would make an agent that starts after a burst wait for minutes.
 	limiter workqueue.TypedRateLimiter[key]
 	memory  *memory
+	// lanes are the turns to call the provider.
+	lanes  *lanes
+	unfits *unfits
+	tokens *Tokens // set by NewTokens; nil means that pods get none
 
 	mu      sync.Mutex
 	ctx     context.Context //nolint:containedctx // what watches started later end with; nil unless we run
@@ -105,7 +120,11 @@ func NewPods(o PodsOptions) *Pods {
 	if o.Workers == 0 {
 		o.Workers = 16
 	}
-	p := &Pods{opts: o, memory: newMemory(), log: logr.Discard(), nodes: map[string]*node{}, twins: map[string]*twin{}}
+	p := &Pods{
+		opts: o, memory: newMemory(), unfits: newUnfits(), log: logr.Discard(),
+		nodes: map[string]*node{}, twins: map[string]*twin{},
+	}
+	p.lanes = newLanes(o.Workers)
 	p.limiter = workqueue.NewTypedItemExponentialFailureRateLimiter[key](backoffBase, backoffMax)
 	p.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{Name: "pods"})
 	if o.Health != nil {
@@ -147,13 +166,16 @@ func (p *Pods) Start(ctx context.Context) error {
 	return nil
 }
 
-// Serve makes the loop run the pods that are bound to a Node. Repeated calls only take over the patch, which is for
-// pods created from then on.
+// Serve makes the loop run the pods that are bound to a Node. Repeated calls only take over the patch: labels,
+// annotations and tolerations of remote pods follow it, all else is for those created from then on.
 func (p *Pods) Serve(name string, patch *v1beta1.OffloadingPatch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := p.nodes[name]; n != nil {
-		n.patch = patch
+		if !equality.Semantic.DeepEqual(n.patch, patch) {
+			n.patch = patch
+			p.enqueueNode(n, metav1.NamespaceAll)
+		}
 		return
 	}
 	n := &node{name: name, patch: patch}
@@ -235,9 +257,7 @@ func (p *Pods) enqueueAll() {
 // enqueueNamespace needs the lock. It adds the pods of a home namespace, or of all, on both sides.
 func (p *Pods) enqueueNamespace(namespace string) {
 	for _, n := range p.nodes {
-		for _, pod := range n.watch.pods(namespace) {
-			p.queue.Add(key{Namespace: pod.Namespace, Name: pod.Name})
-		}
+		p.enqueueNode(n, namespace)
 	}
 	for home, t := range p.twins {
 		if namespace != metav1.NamespaceAll && home != namespace {
@@ -246,5 +266,12 @@ func (p *Pods) enqueueNamespace(namespace string) {
 		for _, pod := range t.watch.pods(metav1.NamespaceAll) {
 			p.queue.Add(key{Namespace: home, Name: pod.Name})
 		}
+	}
+}
+
+// enqueueNode adds a Node's home pods of a namespace, or of all.
+func (p *Pods) enqueueNode(n *node, namespace string) {
+	for _, pod := range n.watch.pods(namespace) {
+		p.queue.Add(key{Namespace: pod.Namespace, Name: pod.Name})
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/provider/translate"
 )
 
 // watch is one informer that can be stopped. Its store lives as long as it does.
@@ -115,7 +115,8 @@ func withoutManagedFields(obj any) (any, error) {
 	return obj, nil
 }
 
-// onlyStatus is the transform of remote pods: their status, their marks, and what deleting them needs.
+// onlyStatus is the transform of remote pods: their status, their marks, what deleting them needs, what they take of
+// which node, and what tells whether they have taken all that home has changed.
 func onlyStatus(obj any) (any, error) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {
@@ -124,10 +125,20 @@ func onlyStatus(obj any) (any, error) {
 	m := pod.ObjectMeta
 	pod.ObjectMeta = metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
+		CreationTimestamp: m.CreationTimestamp,
 		DeletionTimestamp: m.DeletionTimestamp, DeletionGracePeriodSeconds: m.DeletionGracePeriodSeconds,
-		Labels:      map[string]string{v1beta1.LabelOrigin: m.Labels[v1beta1.LabelOrigin]},
-		Annotations: map[string]string{v1beta1.AnnotationHomeUID: m.Annotations[v1beta1.AnnotationHomeUID]},
+		Labels: m.Labels, Annotations: translate.Shrink(m.Annotations),
 	}
-	pod.Spec = corev1.PodSpec{TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds}
+	var debug []corev1.EphemeralContainer
+	for _, c := range pod.Spec.EphemeralContainers {
+		debug = append(debug, corev1.EphemeralContainer{
+			EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: c.Name},
+		})
+	}
+	pod.Spec = corev1.PodSpec{
+		TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds,
+		NodeName:                      pod.Spec.NodeName, Resources: requested(pod),
+		EphemeralContainers: debug,
+	}
 	return pod, nil
 }

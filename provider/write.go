@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,16 +17,38 @@ import (
 
 const fieldManager = "virtual-kubelet"
 
-// mirror tells home what the remote pod does. Updates of the home pod that the remote one shall follow belong here too:
-// this is where both are known to exist.
+// mirror tells home what the remote pod does, and then the remote pod what home has changed: this is where both are
+// known to exist, and to belong together.
 func (p *Pods) mirror(ctx context.Context, w *work) error {
+	update := w.target.Update(w.home)
+	lag := update.Lag(w.away)
+	told := p.tell(ctx, w, lag)
+	if told != nil && !errors.As(told, &again{}) {
+		return told
+	}
+	return soonest(told, p.follow(ctx, w, update, lag), p.release(ctx, w))
+}
+
+func (p *Pods) tell(ctx context.Context, w *work, lag translate.Lag) error {
 	status := p.view().Status(w.home, w.away)
+	if w.home.DeletionTimestamp != nil {
+		lag = translate.InStep // what the last generation asks for is the end, which is under way
+	}
+	translate.Follow(&status, w.home, w.away, lag)
 	if status.Phase == corev1.PodPending && status.Reason == "" && !translate.Existed(w.home) {
 		if rest := p.settling(w); rest > 0 {
 			return again{after: rest}
 		}
 	}
 	return p.write(ctx, w, status)
+}
+
+// flag labels a home pod whose provider cannot be reached, or takes the label away, where nothing else is written.
+func (p *Pods) flag(ctx context.Context, w *work, do action) error {
+	if w.home == nil || do == doMirror || !p.view().Mislabelled(w.home, w.home.Status.Phase) {
+		return nil
+	}
+	return p.write(ctx, w, *w.home.Status.DeepCopy())
 }
 
 // settling returns for how long news that may soon be overtaken are still held back.
@@ -41,9 +64,9 @@ func (p *Pods) settling(w *work) time.Duration {
 	return rest
 }
 
-// write makes the home pod's status so, with one patch, or none when it is so already.
+// write makes the home pod's status so, and its label about the provider, with one patch, or none when it is so already.
 func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) error {
-	patch, err := translate.StatusPatch(w.home.UID, &w.home.Status, &status)
+	patch, err := p.view().Patch(w.home, &status)
 	if err != nil || patch == nil {
 		return err
 	}
@@ -52,7 +75,7 @@ func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) erro
 	got, err := p.opts.Home.CoreV1().Pods(w.Namespace).Patch(ctx, w.Name, types.StrategicMergePatchType, patch,
 		metav1.PatchOptions{FieldManager: fieldManager}, "status")
 	switch {
-	case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // gone, or a successor: its event is on the way
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err) || ofAnother(err): // gone, or a successor: its event is on the way
 		return nil
 	case err != nil:
 		return fmt.Errorf("write status: %w", err)
