@@ -85,6 +85,11 @@ func (d *demands) refusal(node *corev1.Node) string {
 	if verdict := d.rule.On(node); verdict.Outcome != placement.Permitted {
 		return verdict.Message
 	}
+	if placement.IsVirtual(node) {
+		if misfits := placement.Misfits(d.pod, placement.ReadRoom(node)); len(misfits) > 0 {
+			return misfits[0].Message
+		}
+	}
 	switch matches, err := nodefit.Matches(d.pod, node); {
 	case err != nil || !matches:
 		return "the pod's own node selector or affinity does not match"

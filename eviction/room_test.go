@@ -41,6 +41,15 @@ func TestWhoCouldTakeAPod(t *testing.T) {
 			pod:  func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} },
 			node: func(n *corev1.Node) { n.Labels["disk"] = "ssd" },
 		},
+		"a provider that has no node so large": {
+			off: build.Offloading("shop").Strategy("Remote"),
+			pod: request("cpu", "4"),
+			node: func(n *corev1.Node) {
+				*n = *build.VirtualNodesNode(build.VirtualNode("c-1", "c", "region", "south"))
+				n.Annotations = map[string]string{v1beta1.AnnotationLargestFree: `{"cpu":"2"}`}
+			},
+			want: "1 × largest free node has 2 CPUs, the pod asks for 4",
+		},
 		"a cordoned one": {
 			node: func(n *corev1.Node) { n.Spec.Unschedulable = true }, want: "1 × the node is cordoned",
 		},

@@ -44,6 +44,7 @@ func TestLive(t *testing.T) {
 	t.Run("edits reach pending pods", func(t *testing.T) { testEdits(&cluster{t, home.Client()}) })
 	t.Run("what makes a virtual node usable wakes pods", func(t *testing.T) { testWakes(&cluster{t, home.Client()}) })
 	t.Run("tolerations", func(t *testing.T) { testTolerations(&cluster{t, home.Client()}, requests) })
+	t.Run("what providers have left", func(t *testing.T) { testFit(&cluster{t, home.Client()}) })
 	t.Run("definitions arrive late", func(t *testing.T) { testLateDefinitions(t, blank) })
 }
 

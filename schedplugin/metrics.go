@@ -20,8 +20,8 @@ func newRefusals(register func(metrics.Registerable) error) *refusals {
 	vec := metrics.NewCounterVec(&metrics.CounterOpts{
 		Subsystem: "scheduler",
 		Name:      "offloading_refusals_total",
-		Help: "Attempts to schedule a pod in which the policy of its namespace kept it from at least one node, " +
-			"by reason.",
+		Help: "Attempts to schedule a pod in which the policy of its namespace, or what a provider has left, kept it " +
+			"from at least one node, by reason.",
 		StabilityLevel: metrics.ALPHA,
 	}, []string{"reason"})
 	_ = register(vec)

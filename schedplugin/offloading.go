@@ -44,6 +44,8 @@ func (o *Offloading) Name() string { return Name }
 type cycle struct {
 	rule     placement.Rule
 	identity identity
+	// virtual tells virtual nodes from ordinary ones.
+	virtual func(*corev1.Node) bool
 	// tolerant is the pod as it would be on a virtual node, nil if it cannot get there.
 	tolerant *corev1.Pod
 	// counted has a bit for each reason that was counted, since reasons are counted per attempt, not per node.
@@ -75,7 +77,7 @@ func cycleOf(state fwk.CycleState) (*cycle, error) {
 func (o *Offloading) PreFilter(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (
 	*fwk.PreFilterResult, *fwk.Status,
 ) {
-	c := &cycle{}
+	c := &cycle{virtual: o.policies.tellVirtual()}
 	c.rule, c.identity = o.policies.rule(pod)
 	state.Write(cycleKey, c)
 	if verdict, nowhere := c.rule.Nowhere(); nowhere {
@@ -104,15 +106,21 @@ func (o *Offloading) Filter(_ context.Context, state fwk.CycleState, _ *corev1.P
 	if err != nil {
 		return fwk.AsStatus(err)
 	}
+	if !c.virtual(info.Node()) {
+		return o.refusals.status(c, c.rule.Home())
+	}
 	return o.refusals.status(c, c.rule.On(info.Node()))
 }
 
 // signature is what Filter and Score depend on, besides the node. Pods of all ordinary namespaces sign alike.
 type signature struct {
-	Namespace string         `json:",omitempty"`
-	Policy    identity       `json:",omitzero"`
-	Class     string         `json:",omitempty"`
-	Spread    v1beta1.Spread `json:",omitzero"`
+	Namespace string   `json:",omitempty"`
+	Policy    identity `json:",omitzero"`
+	Class     string   `json:",omitempty"`
+	// Misfits are the virtual nodes that cannot take the pod. They say all that matters of its requests and its
+	// controller, so pods of different controllers still sign alike.
+	Misfits []string       `json:",omitempty"`
+	Spread  v1beta1.Spread `json:",omitzero"`
 }
 
 const signatureKey = "liqo.io/" + Name
@@ -133,7 +141,7 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 		return nil, fwk.AsStatus(err)
 	}
 	return []fwk.SignFragment{
-		{Key: signatureKey, Value: signature{pod.Namespace, identity, asked(pod), wish}},
+		{Key: signatureKey, Value: signature{pod.Namespace, identity, asked(pod), o.policies.misfits(&rule), wish}},
 		{Key: fwk.NodeAffinitySignerName, Value: affinity},
 	}, nil
 }
@@ -141,9 +149,9 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 // EventsToRegister names the scheduler's own events that can end a refusal. Changes of our kinds and of namespaces wake
 // pods by themselves, see [policies.change]: the scheduler would not start while a kind that it is told to watch is
 // missing. Taints are among the events because kube-scheduler would otherwise wake every pod that the policy refused
-// whenever the taints of any node change.
+// whenever the taints of any node change. Annotations tell what a provider has left.
 func (o *Offloading) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
-	events := fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint
+	events := fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint | fwk.UpdateNodeAnnotation
 	return []fwk.ClusterEventWithHint{{
 		Event:          fwk.ClusterEvent{Resource: fwk.Node, ActionType: events},
 		QueueingHintFn: o.policies.afterNode,

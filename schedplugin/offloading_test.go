@@ -231,7 +231,10 @@ func TestNodesThatWake(t *testing.T) {
 	if err != nil || len(events) != 1 {
 		t.Fatalf("EventsToRegister: %v, %v", events, err)
 	}
-	want := fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint}
+	want := fwk.ClusterEvent{
+		Resource:   fwk.Node,
+		ActionType: fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint | fwk.UpdateNodeAnnotation,
+	}
 	if diff := cmp.Diff(want, events[0].Event); diff != "" {
 		t.Errorf("event (-want +got):\n%s", diff)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,8 +50,10 @@ type twins map[string]map[string]v1beta1.TwinStatus
 type policies struct {
 	logger     klog.Logger
 	namespaces corelisters.NamespaceLister
+	nodes      corelisters.NodeLister
 	pods       cache.Indexer // with pendingIndex
 	queue      fwk.PodActivator
+	rooms      *rooms
 
 	// changing is held during a change, so that before and after are compared with nothing in between.
 	changing sync.Mutex
@@ -73,8 +76,10 @@ func newPolicies(ctx context.Context, factory informers.SharedInformerFactory, q
 	return &policies{
 		logger:      klog.FromContext(ctx),
 		namespaces:  factory.Core().V1().Namespaces().Lister(),
+		nodes:       factory.Core().V1().Nodes().Lister(),
 		pods:        pods.GetIndexer(),
 		queue:       queue,
+		rooms:       newRooms(),
 		offloadings: map[string]offloading{},
 		twins:       twins{},
 		virtual:     map[string]*corev1.Node{},
@@ -87,20 +92,36 @@ func (p *policies) rule(pod *corev1.Pod) (placement.Rule, identity) {
 	if err != nil { // the only error is that the cache lacks it, and a pod's namespace comes before the pod
 		return placement.Unknown("the scheduler has not seen this namespace yet"), identity{}
 	}
-	return p.decide(pod.Namespace, ns.Labels, placement.RuntimeClass(pod))
+	return p.decide(pod.Namespace, placement.Facts{
+		Labels: ns.Labels, RuntimeClass: placement.RuntimeClass(pod), Pod: pod, Room: p.rooms.of,
+	})
 }
 
-func (p *policies) decide(namespace string, labels map[string]string, class string) (placement.Rule, identity) {
+// decide adds to the facts about a pod those about its namespace's policy.
+func (p *policies) decide(namespace string, f placement.Facts) (placement.Rule, identity) {
 	p.mu.RLock()
 	read, off, twins := p.read, p.offloadings[namespace], p.twins
 	p.mu.RUnlock()
 	if !read {
 		return placement.Unknown("the scheduler has not read the NamespaceOffloadings yet"), identity{}
 	}
-	return placement.Decide(placement.Facts{
-		Labels: labels, Policy: off.policy, RuntimeClass: class,
-		Twin: func(cluster string) v1beta1.TwinStatus { return twins[cluster][namespace] },
-	}), off.identity
+	f.Policy = off.policy
+	f.Twin = func(cluster string) v1beta1.TwinStatus { return twins[cluster][namespace] }
+	return placement.Decide(f), off.identity
+}
+
+// misfits returns the virtual nodes that cannot take the pod, however much the policy permits it, in order.
+func (p *policies) misfits(rule *placement.Rule) []string {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	var nodes []string
+	for name, node := range p.virtual {
+		if len(rule.Misfits(node)) > 0 {
+			nodes = append(nodes, name)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // anyBare says whether some virtual node lacks the taint, so that the taint alone keeps nobody away.
@@ -108,6 +129,15 @@ func (p *policies) anyBare() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.bare
+}
+
+// tellVirtual returns what tells virtual nodes from ordinary ones. While all virtual nodes have the taint, which they
+// nearly always do, nodes without any taint need no look at their labels: that is most of what such a look costs.
+func (p *policies) tellVirtual() func(*corev1.Node) bool {
+	if p.anyBare() {
+		return placement.IsVirtual
+	}
+	return func(node *corev1.Node) bool { return len(node.Spec.Taints) > 0 && placement.IsVirtual(node) }
 }
 
 // putOffloading takes note of a NamespaceOffloading that is new or changed.
@@ -235,6 +265,7 @@ func (p *policies) dropNode(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.virtual, name)
+	p.rooms.forget(name)
 	p.recountBare()
 }
 

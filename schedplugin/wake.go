@@ -22,7 +22,7 @@ func classes() []string { return []string{"", v1beta1.RuntimeClass} }
 func (p *policies) rules(namespace string, labels map[string]string) rules {
 	r := rules{}
 	for _, class := range classes() {
-		r[class], _ = p.decide(namespace, labels, class)
+		r[class], _ = p.decide(namespace, placement.Facts{Labels: labels, RuntimeClass: class})
 	}
 	return r
 }
@@ -73,8 +73,16 @@ func (p *policies) wake(namespace string, before, after rules) {
 		return
 	}
 	p.activate(slices.DeleteFunc(p.pending(namespace), func(pod *corev1.Pod) bool {
-		return !slices.ContainsFunc(opened[asked(pod)], func(node *corev1.Node) bool { return accepts(pod, node) })
+		return !slices.ContainsFunc(opened[asked(pod)], func(node *corev1.Node) bool { return p.useful(pod, node) })
 	}))
+}
+
+// useful says that a node which became permitted to pods of a class is of use to this one.
+func (p *policies) useful(pod *corev1.Pod, node *corev1.Node) bool {
+	if !accepts(pod, node) {
+		return false
+	}
+	return node == nil || len(placement.Misfits(pod, p.rooms.of(node))) == 0
 }
 
 // asked returns the pod's class as far as placement cares.
@@ -97,7 +105,11 @@ func (p *policies) opened(before, after placement.Rule) []*corev1.Node {
 	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	for _, node := range p.virtual {
+	for name, node := range p.virtual {
+		// We may hear of a node later than the scheduler, whose hints have used up the news then.
+		if latest, err := p.nodes.Get(name); err == nil {
+			node = latest
+		}
 		if opens(node) {
 			nodes = append(nodes, node)
 		}

@@ -5,7 +5,7 @@
 // in the same sentence.
 //
 // What depends on the namespace alone is computed once per change ([Compile]), what depends on the pod once per pod
-// ([Decide]), and what is left per node ([Rule.On]) is a look at the node's labels.
+// ([Decide]), and what is left per node ([Rule.On]) is a look at the node's labels and annotations.
 package placement
 
 import (
@@ -25,6 +25,12 @@ type Facts struct {
 	Twin func(clusterID string) v1beta1.TwinStatus
 	// RuntimeClass is the pod's, "" when it has none; see [RuntimeClass].
 	RuntimeClass string
+	// Pod is the one whose requests and controller are compared with what providers have left. Without it the policy
+	// alone decides, which is the question about a pod that runs already.
+	Pod *corev1.Pod
+	// Room returns what a virtual node says of its provider; [ReadRoom] unless given. It is called while nodes are
+	// looked at and must be safe for that.
+	Room func(node *corev1.Node) Room
 }
 
 // RuntimeClass returns the name of the pod's RuntimeClass, "" when it has none.
@@ -42,6 +48,8 @@ type Rule struct {
 	away   Verdict // on virtual nodes; when it permits, selection and twin have the last word
 	policy *Policy
 	twin   func(clusterID string) v1beta1.TwinStatus
+	asks   asks
+	room   func(node *corev1.Node) Room // nil when the policy alone decides
 }
 
 // Decide applies the namespace's policy to a pod.
@@ -62,6 +70,12 @@ func Decide(f Facts) Rule {
 			r.away = policy.selection()
 		}
 	}
+	if f.Pod != nil && r.away.Outcome == Permitted {
+		r.asks, r.room = asksOf(f.Pod), f.Room
+		if r.room == nil {
+			r.room = ReadRoom
+		}
+	}
 	return r
 }
 
@@ -75,6 +89,25 @@ func Unknown(why string) Rule {
 // On returns the verdict about a node. The pod's own node selector, affinity and tolerations apply on top; none of
 // them overrides it.
 func (r *Rule) On(node *corev1.Node) Verdict {
+	verdict := r.Policy(node)
+	if verdict.Outcome == Permitted {
+		if misfits := r.Misfits(node); len(misfits) > 0 {
+			return misfits[0]
+		}
+	}
+	return verdict
+}
+
+// Misfits returns what keeps the pod off a virtual node because of what its provider has left; see [Misfits].
+func (r *Rule) Misfits(node *corev1.Node) []Verdict {
+	if r.room == nil || !IsVirtual(node) {
+		return nil
+	}
+	return r.asks.misfits(r.room(node))
+}
+
+// Policy returns the verdict about a node as far as the namespace's policy goes.
+func (r *Rule) Policy(node *corev1.Node) Verdict {
 	if !IsVirtual(node) {
 		return r.home
 	}

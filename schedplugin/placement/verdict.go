@@ -53,6 +53,10 @@ const (
 	ReasonTerminating Reason = "OffloadingTerminating"
 	// ReasonTwinsLeaving: an ordinary node, and pods of a Remote namespace may still run in its twins.
 	ReasonTwinsLeaving Reason = "TwinsLeaving"
+	// ReasonTooLarge: no single node of the provider has left what the pod requests.
+	ReasonTooLarge Reason = "TooLargeForProvider"
+	// ReasonUnfit: no node of the provider took pods of the same controller lately.
+	ReasonUnfit Reason = "RecentlyUnfit"
 	// ReasonUnknown: the facts are not known yet.
 	ReasonUnknown Reason = "Unknown"
 )
@@ -62,7 +66,7 @@ func Reasons() []Reason {
 	return []Reason{
 		ReasonNotOffloaded, ReasonRuntimeClass, ReasonStrategyLocal, ReasonStrategyRemote, ReasonNotSelected,
 		ReasonSelectorInvalid, ReasonTwinNotReady, ReasonTwinFailed, ReasonNotProcessed, ReasonTerminating,
-		ReasonTwinsLeaving, ReasonUnknown,
+		ReasonTwinsLeaving, ReasonTooLarge, ReasonUnfit, ReasonUnknown,
 	}
 }
 

@@ -120,6 +120,18 @@ func (s *scene) beside() *scene {
 	return s
 }
 
+// telling has the Node of a provider say what that has left.
+func (s *scene) telling(node, largest, unfit string) *scene {
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == node {
+			s.Nodes[i].Annotations = map[string]string{
+				v1beta1.AnnotationLargestFree: largest, v1beta1.AnnotationUnfit: unfit,
+			}
+		}
+	}
+	return s
+}
+
 // without says that there is no such RuntimeClass.
 func (s *scene) without(class string) *scene {
 	s.Classes[class] = nil
@@ -181,7 +193,10 @@ const (
 	affinity    = "NodeAffinity: node(s) didn't match Pod's node affinity/selector: "
 	tooMuch     = "InsufficientResources: Insufficient cpu: the pod requests 33, the node has 32 in all | " +
 		"InsufficientResources: Insufficient example.com/gpu: the pod requests 1, the node has 0 in all"
-	class = `RuntimeClass: RuntimeClass "liqo" asks for a virtual node`
+	class   = `RuntimeClass: RuntimeClass "liqo" asks for a virtual node`
+	largest = "TooLargeForProvider: largest free node has "
+	lately  = "RecentlyUnfit: no node of the provider took pods of ReplicaSet web-5d: none is sent there before " +
+		"2026-11-21T18:00:00Z"
 )
 
 func onNodes(op corev1.NodeSelectorOperator, names ...string) func(*corev1.PodSpec) {
@@ -277,6 +292,20 @@ func TestWhereAPodMayGo(t *testing.T) {
 			want: []string{
 				"provider-1: refused | InsufficientResources: Too many pods: the node takes none at all",
 			},
+		},
+		"what providers have left": {
+			facts: shop().only("provider-1", "provider-2").telling("provider-1", `{"cpu":"2"}`, "{}").
+				telling("provider-2", `{"cpu":"3"}`, `{"1":"2026-11-21T18:00:00Z"}`),
+			pod: build.Pod("web").Request("cpu", "4").Controller("ReplicaSet", "web-5d", "1"),
+			want: []string{
+				"provider-1: refused | " + largest + "2 CPUs, the pod asks for 4",
+				"provider-2: refused | " + twinWaits + " | " + largest + "3 CPUs, the pod asks for 4 | " + lately,
+			},
+		},
+		"a controller whose pods a provider did not take lately": {
+			facts: shop().only("provider-1").telling("provider-1", "", `{"1":"2026-11-21T18:00:00Z"}`),
+			pod:   build.Pod("web").Controller("ReplicaSet", "web-5d", "1"),
+			want:  []string{"provider-1: waits | " + lately},
 		},
 		"a node that is named": {
 			facts: shop(strategy(v1beta1.LocalAndRemote)).only("worker-1", "worker-2"),

@@ -63,8 +63,9 @@ func (f *Facts) missing() []string {
 	return out
 }
 
-// rule returns what the policy decides about pods with a RuntimeClass, as far as it is known.
-func (f *Facts) rule(class string) placement.Rule {
+// rule returns what is decided about pods with a RuntimeClass, as far as it is known: by the policy alone, or also, for
+// a pod to come, by what providers have left.
+func (f *Facts) rule(class string, pod *corev1.Pod) placement.Rule {
 	if why := f.Unread[Offloadings]; why != "" {
 		return placement.Unknown(why)
 	}
@@ -73,7 +74,7 @@ func (f *Facts) rule(class string) placement.Rule {
 		return placement.Unknown(why) // the namespace's label may say that pods wait
 	}
 	return placement.Decide(placement.Facts{
-		Labels: f.Labels, Policy: policy, RuntimeClass: class, Twin: f.twin,
+		Labels: f.Labels, Policy: policy, RuntimeClass: class, Twin: f.twin, Pod: pod,
 	})
 }
 
@@ -93,7 +94,7 @@ func (f *Facts) twin(cluster string) v1beta1.TwinStatus {
 
 // judge returns the policy's verdict about a node as outcome and reasons.
 func (f *Facts) judge(rule *placement.Rule, node *corev1.Node) (Outcome, []Reason) {
-	v := rule.On(node)
+	v := rule.Policy(node)
 	cluster := node.Labels[v1beta1.LabelRemoteClusterID]
 	switch {
 	case v.Reason == placement.ReasonUnknown:

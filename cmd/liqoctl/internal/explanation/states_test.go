@@ -72,6 +72,12 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			facts: shop(), pod: build.Pod("web").Node("provider-1").Phase("Running").Obj(), state: "Running",
 			want: "pod shop/web runs on provider-1, permitted", notes: []string{load},
 		},
+		"running at a provider that is full with it": {
+			facts: shop().telling("provider-1", `{"cpu":"0"}`, `{"1":"2026-11-21T18:00:00Z"}`),
+			pod: build.Pod("web").Node("provider-1").Phase("Running").Request("cpu", "1").
+				Controller("ReplicaSet", "web", "1").Obj(),
+			state: "Running", want: "pod shop/web runs on provider-1, permitted", notes: []string{load},
+		},
 		"running where it may no longer": {
 			facts: shop(), pod: build.Pod("web").Node("worker-1").Phase("Running").Obj(), state: "Running",
 			want: "pod shop/web runs on worker-1, which the policy no longer permits: strategy Remote sends the " +

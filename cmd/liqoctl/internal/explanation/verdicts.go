@@ -14,7 +14,7 @@ import (
 // verdicts returns the answer for each virtual node, by name, and then for the ordinary nodes, those with equal answers
 // together. Without a pod only the policy is asked.
 func (f *Facts) verdicts(class string, pod *corev1.Pod) []Verdict {
-	rule := f.rule(class)
+	rule := f.rule(class, pod)
 	if why := f.Unread[Nodes]; why != "" {
 		return f.unseen(&rule, pod, why)
 	}
@@ -49,10 +49,23 @@ func (f *Facts) verdict(rule *placement.Rule, node *corev1.Node, pod *corev1.Pod
 		}
 		return v
 	}
+	for _, misfit := range rule.Misfits(node) {
+		v.Outcome = worse(v.Outcome, Outcome(misfit.Outcome.String()))
+		v.Reasons = append(v.Reasons, Reason{misfit.Reason, misfit.Message})
+	}
 	if own := podRules(pod, node); len(own) > 0 {
 		v.Outcome, v.Reasons = Refused, append(v.Reasons, own...)
 	}
 	return v
+}
+
+// worse returns the one of two outcomes that is farther from permission.
+func worse(a, b Outcome) Outcome {
+	order := []Outcome{Permitted, Unknown, Waits, Refused}
+	if slices.Index(order, a) < slices.Index(order, b) {
+		return b
+	}
+	return a
 }
 
 // nodeNotes returns what is wrong with a node that no rule need know.
@@ -140,7 +153,7 @@ func stated(off *v1beta1.NamespaceOffloading) []string {
 
 // onNode returns the policy's verdict about the node that a pod is on, nil when that is not known.
 func (f *Facts) onNode(class, name string) *Verdict {
-	rule := f.rule(class)
+	rule := f.rule(class, nil) // what it takes itself is part of what the provider no longer has
 	if why := f.Unread[Nodes]; why != "" {
 		return &Verdict{Nodes: []string{name}, Outcome: Unknown, Reasons: []Reason{{placement.ReasonUnknown, why}}}
 	}
