@@ -119,6 +119,15 @@ func (b *PodBuilder) Request(name corev1.ResourceName, quantity string) *PodBuil
 	return b
 }
 
+// Controller sets the object that made the Pod and would make another.
+func (b *PodBuilder) Controller(kind, name, uid string) *PodBuilder {
+	b.obj.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: appsv1.SchemeGroupVersion.String(), Kind: kind, Name: name, UID: types.UID(uid),
+		Controller: ptr.To(true),
+	}}
+	return b
+}
+
 // Phase sets the phase; a real API server ignores it on create.
 func (b *PodBuilder) Phase(phase corev1.PodPhase) *PodBuilder {
 	b.obj.Status.Phase = phase
