@@ -280,15 +280,24 @@ func TestFence(t *testing.T) {
 		},
 		"deleting the provider's binding": {remove(named(binding("shop-a", ""), "theirs")), bindings},
 
-		"a pod in its twin":         {create(remotePod("shop-a", nil)), ""},
-		"a pod in another's twin":   {create(remotePod("shop-b", nil)), fence},
-		"a pod with an account":     {create(remotePod("shop-a", account("admin"))), pods},
-		"a pod with a token":        {create(remotePod("shop-a", automount(true))), pods},
-		"a pod with a token volume": {create(remotePod("shop-a", projected)), pods},
-		"a pod on a chosen node":    {create(remotePod("shop-a", onNode("master"))), pods},
-		"a pod of system priority":  {create(remotePod("shop-a", priority("system-node-critical"))), pods},
-		"a pod on the host's disk":  {create(remotePod("shop-a", hostPath)), "PodSecurity"},
-		"a privileged pod":          {create(remotePod("shop-a", privileged)), "PodSecurity"},
+		"a pod in its twin":                   {create(remotePod("shop-a", nil)), ""},
+		"a pod in another's twin":             {create(remotePod("shop-b", nil)), fence},
+		"a pod with an account":               {create(remotePod("shop-a", account("admin"))), pods},
+		"a pod with a token":                  {create(remotePod("shop-a", automount(true))), pods},
+		"a pod with a token volume":           {create(remotePod("shop-a", projected)), pods},
+		"a pod on a chosen node":              {create(remotePod("shop-a", onNode("master"))), pods},
+		"a pod of system priority":            {create(remotePod("shop-a", priority("system-node-critical"))), pods},
+		"a pod on the host's disk":            {create(remotePod("shop-a", hostPath)), "PodSecurity"},
+		"a pod as an account that is lent":    {create(remotePod("lent-a", runAs("builder"))), ""},
+		"a pod as one that is not":            {create(remotePod("lent-a", runAs("admin"))), pods},
+		"a pod as the default one":            {create(remotePod("lent-a", runAs(""))), pods},
+		"a pod as one where nobody lends any": {create(remotePod("shop-a", runAs("admin"))), pods},
+		"lending itself an account":           {lend("shop-a", "", "admin"), twins},
+		"the same through status":             {lend("shop-a", "status", "admin"), twins},
+		"lending itself more accounts":        {lend("lent-a", "", "builder,admin"), twins},
+		"a new twin that lends":               {create(annotated(v1beta1.AnnotationLentServiceAccounts)), twins},
+
+		"a privileged pod": {create(remotePod("shop-a", privileged)), "PodSecurity"},
 	}
 	raw := clientset(t, impersonation(away.Config(), "liqo-tenant-a", v1beta1.PeerServiceAccount))
 	for name, tt := range tests {

@@ -43,6 +43,10 @@ func furnish(t *testing.T, admin client.Client) {
 		serviceAccount("shop-b", "default"),
 		build.Pod("web").Namespace("own").Obj(), build.Pod("web").Namespace("shop-b").Obj(),
 	}
+	lending := namespace("lent-a", twinLabels("a"))
+	lending.Annotations = map[string]string{v1beta1.AnnotationLentServiceAccounts: "builder,deployer"}
+	objects = append(objects, lending, serviceAccount("lent-a", "default"), serviceAccount("lent-a", "builder"),
+		serviceAccount("lent-a", "admin"))
 	for _, consumer := range []string{"a", "b"} {
 		ns := v1beta1.TenantNamespace(consumer)
 		objects = append(objects,
@@ -126,7 +130,24 @@ func deleteAll(ns string) request {
 	}
 }
 
+// lend has a twin say which ServiceAccounts its consumer's pods may run as.
+func lend(name, subresource string, accounts any) request {
+	return func(ctx context.Context, c client.Client, _ kubernetes.Interface) error {
+		patch := mergePatch(map[string]any{"metadata": map[string]any{
+			"annotations": map[string]any{v1beta1.AnnotationLentServiceAccounts: accounts}}})
+		if subresource == "" {
+			return c.Patch(ctx, namespace(name, nil), patch, client.DryRunAll)
+		}
+		return c.SubResource(subresource).Patch(ctx, namespace(name, nil), patch, client.DryRunAll)
+	}
+}
+
 // Changes of a pod's spec.
+
+// runAs runs the pod as an account, with its token mounted by admission.
+func runAs(name string) func(*corev1.PodSpec) {
+	return func(s *corev1.PodSpec) { s.ServiceAccountName, s.AutomountServiceAccountToken = name, nil }
+}
 
 func account(name string) func(*corev1.PodSpec) {
 	return func(s *corev1.PodSpec) { s.ServiceAccountName = name }
