@@ -26,16 +26,37 @@ func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (refusal string,
 	if err != nil {
 		return "", err
 	}
-	var node corev1.Node
-	at := client.ObjectKey{Name: pod.Spec.NodeName}
-	if err := a.home.Get(ctx, at, &node, client.UnsafeDisableDeepCopy); err != nil {
-		return "", fmt.Errorf("read Node %s: %w", pod.Spec.NodeName, err)
+	node, err := a.node(ctx, pod)
+	if err != nil {
+		return "", err
 	}
 	rule := placement.Decide(facts)
-	if verdict := rule.On(&node); verdict.Outcome == placement.Refused {
+	if verdict := rule.On(node); verdict.Outcome == placement.Refused {
 		return verdict.Message, nil
 	}
 	return "", nil
+}
+
+// fits returns "" for a pod that the provider has room for; else the scheduler's sentence. It must not be asked about a
+// pod that has a remote pod: what that takes is part of what is no longer free.
+func (a *admission) fits(ctx context.Context, pod *corev1.Pod) (refusal string, err error) {
+	node, err := a.node(ctx, pod)
+	if err != nil {
+		return "", err
+	}
+	if misfits := placement.Misfits(pod, placement.ReadRoom(node)); len(misfits) > 0 {
+		return misfits[0].Message, nil
+	}
+	return "", nil
+}
+
+func (a *admission) node(ctx context.Context, pod *corev1.Pod) (*corev1.Node, error) {
+	var node corev1.Node
+	at := client.ObjectKey{Name: pod.Spec.NodeName}
+	if err := a.home.Get(ctx, at, &node, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("read Node %s: %w", pod.Spec.NodeName, err)
+	}
+	return &node, nil
 }
 
 func (a *admission) facts(ctx context.Context, pod *corev1.Pod) (placement.Facts, error) {
