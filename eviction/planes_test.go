@@ -96,7 +96,7 @@ func (w *world) start() {
 		Home: home, Live: live, Clock: clock.RealClock{}, ClusterID: env.Consumer, Tenants: evictions,
 		Events: mgr.GetEventRecorder("controller-manager"),
 	}
-	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}
+	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}, Drains: evictions}
 	if err := errors.Join(evictions.SetupWithManager(mgr), offloadings.SetupWithManager(mgr),
 		maps.SetupWithManager(mgr)); err != nil {
 		w.t.Fatal(err)
@@ -240,6 +240,8 @@ func TestOnAnAPIServer(t *testing.T) {
 	t.Run("a budget holds", func(t *testing.T) { w.in(t).aBudgetHolds("budget") })
 	t.Run("a twin waits", func(t *testing.T) { w.in(t).aTwinWaits("twin") })
 	t.Run("two writers", func(t *testing.T) { w.in(t).twoWriters("writers") })
+	t.Run("a node drains", func(t *testing.T) { w.in(t).aNodeDrains("drains") })
+	t.Run("a deleted node drains", func(t *testing.T) { w.in(t).aDeletedNodeDrains("deleted") })
 	t.Run("no more than that", func(t *testing.T) { w.in(t).noMoreThanThat("rights") })
 }
 

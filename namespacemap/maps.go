@@ -39,6 +39,8 @@ type Maps struct {
 	Live client.Reader
 	// Clock dates conditions.
 	Clock clock.PassiveClock
+	// Drains empties virtual nodes on their way out; with nil nobody does.
+	Drains Drains
 }
 
 // peering is what there is of one provider at home.
@@ -47,6 +49,15 @@ type peering struct {
 	staying   []*v1beta1.VirtualNode
 	leaving   []*v1beta1.VirtualNode
 	m         *v1beta1.NamespaceMap
+	// again is when to look again at what is waited for; 0 when nothing is.
+	again time.Duration
+}
+
+// wait sees to it that somebody looks again after d.
+func (p *peering) wait(d time.Duration) {
+	if p.again == 0 || d < p.again {
+		p.again = d
+	}
 }
 
 // Reconcile looks at one provider: its request is the namespace and name of the provider's map.
@@ -64,6 +75,7 @@ func (r *Maps) Reconcile(ctx context.Context, request reconcile.Request) (reconc
 	} else if len(p.leaving) == 0 && p.m != nil && len(remaining(p.m)) == 0 {
 		errs = append(errs, r.deleteMap(ctx, p)) // its VirtualNodes were force-finalized
 	}
+	errs = append(errs, r.drainDeleted(ctx, p))
 	return r.letGo(ctx, p, errs)
 }
 
@@ -137,22 +149,16 @@ func (r *Maps) hold(ctx context.Context, p *peering) error {
 // letGo releases the VirtualNodes that nothing holds any more, and says of the others what they wait for. It settles
 // what went wrong before as well: when to look again is decided once, or it is lost.
 func (r *Maps) letGo(ctx context.Context, p *peering, errs []error) (reconcile.Result, error) {
-	var waiting bool
 	for _, node := range p.leaving {
 		if !controllerutil.ContainsFinalizer(node, v1beta1.FinalizerVirtualNode) {
 			continue
 		}
-		status := v1beta1.StatusDraining
-		wait, err := r.volumesOf(ctx, node)
-		if err == nil && wait == "" {
-			status = v1beta1.StatusDeleting
-			wait, err = r.waitsFor(ctx, node, p)
-		}
+		status, wait, err := r.judge(ctx, node, p)
 		switch {
 		case err != nil:
 			err = errors.Join(err, r.tell(ctx, node, status, "tried again: "+err.Error()))
 		case wait != "":
-			waiting = true
+			p.wait(refreshWait)
 			err = r.tell(ctx, node, status, wait)
 		default:
 			err = r.dismiss(ctx, node, p)
@@ -160,10 +166,25 @@ func (r *Maps) letGo(ctx context.Context, p *peering, errs []error) (reconcile.R
 		errs = append(errs, err)
 	}
 	result, err := settle(errors.Join(errs...))
-	if waiting && err == nil && result.RequeueAfter == 0 {
-		result.RequeueAfter = refreshWait
+	if err == nil && result.RequeueAfter == 0 {
+		result.RequeueAfter = p.again
 	}
 	return result, err
+}
+
+// judge says how far a VirtualNode on its way out is, and what it waits for: first volumes, then pods, and only when
+// both are gone twins and the Node.
+func (r *Maps) judge(ctx context.Context, node *v1beta1.VirtualNode, p *peering) (
+	status v1beta1.VirtualNodeConditionStatus, wait string, err error,
+) {
+	if wait, err = r.volumesOf(ctx, node); err != nil || wait != "" {
+		return v1beta1.StatusDraining, wait, err
+	}
+	if wait, err = r.emptied(ctx, node, p); err != nil || wait != "" {
+		return v1beta1.StatusDraining, wait, err
+	}
+	wait, err = r.waitsFor(ctx, node, p)
+	return v1beta1.StatusDeleting, wait, err
 }
 
 // waitsFor says what keeps a VirtualNode, or nothing.
@@ -258,9 +279,11 @@ func (r *Maps) SetupWithManager(mgr manager.Manager) error {
 	ofNode := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		return mapRequest(o.GetLabels()[v1beta1.LabelRemoteClusterID])
 	})
-	deleted := predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return false },
-		UpdateFunc: func(event.UpdateEvent) bool { return false },
+	leaving := predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return e.Object.GetDeletionTimestamp() != nil },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return e.ObjectNew.GetDeletionTimestamp() != nil && e.ObjectOld.GetDeletionTimestamp() == nil
+		},
 	}
 	// Of the thousands of changes inside a map, those count that make it empty or no longer ours.
 	notable := predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
@@ -271,7 +294,7 @@ func (r *Maps) SetupWithManager(mgr manager.Manager) error {
 	return builder.ControllerManagedBy(mgr).Named("namespacemap").
 		For(&v1beta1.NamespaceMap{}, builder.WithPredicates(notable)).
 		Watches(&v1beta1.VirtualNode{}, ofVirtualNode, builder.WithPredicates(candidateChanged())).
-		WatchesMetadata(&corev1.Node{}, ofNode, builder.WithPredicates(deleted)).
+		WatchesMetadata(&corev1.Node{}, ofNode, builder.WithPredicates(leaving)).
 		WithOptions(queueOptions[reconcile.Request](1)).
 		Complete(r)
 }

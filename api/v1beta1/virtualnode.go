@@ -196,11 +196,15 @@ type VirtualNodeList struct {
 
 // NodeLabels returns the labels that the VirtualNode's Node has by declaration, which win over those of its spec that
 // would contradict them. Labels that the agent learns from the provider (operating system, architecture) are not among
-// them.
+// them. A provider is a zone of its own unless the spec says which: when most nodes of one zone are lost, Kubernetes
+// stops evicting from the others.
 func (v *VirtualNode) NodeLabels() map[string]string {
 	labels := maps.Clone(v.Spec.Labels)
 	if labels == nil {
 		labels = map[string]string{}
+	}
+	if _, set := labels[corev1.LabelTopologyZone]; !set {
+		labels[corev1.LabelTopologyZone] = v.Spec.ClusterID
 	}
 	maps.Copy(labels, map[string]string{
 		LabelNodeType:                    NodeTypeVirtual,
@@ -216,6 +220,11 @@ func (v *VirtualNode) NodeLabels() map[string]string {
 // Taint returns the taint that keeps pods off virtual Nodes which are not meant to run there.
 func Taint() corev1.Taint {
 	return corev1.Taint{Key: TaintKey, Value: TaintValue, Effect: corev1.TaintEffectNoExecute}
+}
+
+// TaintLeaving returns the taint of a virtual Node that is on its way out.
+func TaintLeaving() corev1.Taint {
+	return corev1.Taint{Key: TaintLeavingKey, Effect: corev1.TaintEffectNoSchedule}
 }
 
 // Toleration returns the toleration of exactly [Taint].
