@@ -81,6 +81,7 @@ provider that its policy selects; pods that are scheduled on the virtual node ru
   liqoctl offload namespace shop                       extend a namespace
   liqoctl info                                         see what there is
   liqoctl explain pod web-0 -n shop                    see why a pod is where it is, or pending
+  liqoctl drain NODE                                   empty a virtual node
   liqoctl unoffload namespace shop                     bring it home
   liqoctl unpeer PROVIDER                              end it
 
@@ -103,7 +104,8 @@ as kubectl-liqo to use it as "kubectl liqo".`,
 	flags.StringVar(&a.context, "context", "", "context of --kubeconfig; default: its current one")
 	flags.BoolVar(&a.skipConfirm, "skip-confirm", false, "do not ask before something is removed")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show the requests that are made")
-	root.AddCommand(a.peer(), a.unpeer(), a.offload(), a.unoffload(), a.info(), a.explain(), a.version())
+	root.AddCommand(a.peer(), a.unpeer(), a.offload(), a.unoffload(), a.info(), a.explain(), a.cordon(), a.uncordon(),
+		a.drain(), a.create(), a.delete(), a.version())
 	return root
 }
 

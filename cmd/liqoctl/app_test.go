@@ -51,6 +51,9 @@ func newStage(t *testing.T, objects ...client.Object) *stage {
 			Data:       map[string]string{v1beta1.ClusterIDKey: "a"},
 		})
 	s.client = fake.NewClientBuilder().WithScheme(newScheme()).WithObjects(objects...).
+		WithIndex(&corev1.Pod{}, "spec.nodeName", func(o client.Object) []string {
+			return []string{o.(*corev1.Pod).Spec.NodeName}
+		}).
 		WithInterceptorFuncs(interceptor.Funcs{Get: s.get, Patch: s.patch, Delete: s.delete}).Build()
 	return s
 }
