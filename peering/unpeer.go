@@ -151,6 +151,19 @@ func (p *Peering) forceVirtualNodes(ctx context.Context, nodes []v1beta1.Virtual
 		if err := remove(ctx, p.Home, &left.Items[i]); err != nil {
 			return fmt.Errorf("this cluster: %w", err)
 		}
+		if err := p.forceNode(ctx, &left.Items[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forceNode releases a Node that is being deleted from its agent, which would wait for its pods.
+func (p *Peering) forceNode(ctx context.Context, node *corev1.Node) error {
+	before := node.DeepCopy()
+	node.Finalizers = slices.DeleteFunc(node.Finalizers, func(f string) bool { return f == v1beta1.FinalizerNode })
+	if err := p.Home.Patch(ctx, node, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("this cluster: release node %s: %w", node.Name, err)
 	}
 	return nil
 }
