@@ -16,6 +16,7 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 	configscheme "k8s.io/kubernetes/pkg/scheduler/apis/config/scheme"
 	configv1 "k8s.io/kubernetes/pkg/scheduler/apis/config/v1"
 
@@ -30,6 +31,7 @@ func components() map[string]func(args []string) int {
 		"kube-apiserver":          as(apiserver.NewAPIServerCommand),
 		"kube-controller-manager": as(controllermanager.NewControllerManagerCommand),
 		"kube-scheduler":          as(newScheduler),
+		"kubelet":                 as(newKubelet),
 		"link-proxy":              runLink,
 	}
 }
@@ -43,6 +45,9 @@ func newScheduler() *cobra.Command {
 	}
 	return scheduler.NewSchedulerCommand(options...)
 }
+
+// newKubelet returns the kubelet, which no playground runs by itself: e2e/containers does.
+func newKubelet() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }
 
 // as runs a component of Kubernetes.
 func as(command func() *cobra.Command) func([]string) int {
