@@ -25,7 +25,7 @@ DIR   ?= .playground
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build every binary into bin/
@@ -59,8 +59,14 @@ test: build build-race ## Prove it: unit, integration and end-to-end tests, with
 	go test $(RACE) -timeout 40m -p 1 $(RACED)
 
 .PHONY: e2e
-e2e: build build-race ## Run the scenarios on three clusters only
-	go test $(RACE) -timeout 40m -count 1 -v ./e2e/suite
+e2e: build build-race ## Run the scenarios on real clusters only, and virtual-kubelet's own suite
+	go test $(RACE) -timeout 40m -p 1 -count 1 -v ./e2e/suite ./e2e/vksuite
+
+# As root, with containerd: docs/containers.md. With CONTAINERS=possible a machine that cannot says so and passes.
+CONTAINERS ?= required
+.PHONY: e2e-containers
+e2e-containers: build build-race ## Run the scenarios that need real containers (docs/containers.md)
+	go test $(RACE) -timeout 40m -count 1 -v ./e2e/containers -containers=$(CONTAINERS)
 
 .PHONY: bench
 bench: build ## Measure what the system costs, as ratios from one run

@@ -21,6 +21,14 @@ func (w *world) remote() {
 	w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
 }
 
+// remoteOn is remote with one provider only.
+func (w *world) remoteOn(provider string) {
+	w.t.Helper()
+	one := build.Selector("liqo.io/provider", provider)
+	w.create(build.Offloading(w.ns).Strategy(v1beta1.Remote).Selector(one).Obj())
+	w.Eventually(w.phase).Should(Equal(v1beta1.PhaseReady))
+}
+
 // awayPod returns the remote pod of a home pod.
 func (w *world) awayPod(home *corev1.Pod) (*corev1.Pod, error) {
 	var pod corev1.Pod

@@ -15,6 +15,12 @@ const (
 	decided = 45 * time.Second
 	// steady is for how long something that must not happen is watched for.
 	steady = 3 * time.Second
+	// skew is how much later a change of one cluster may be heard than that of another. What takes its time to end on
+	// purpose takes longer.
+	skew = 2 * time.Second
+	// patience is for how long providers may find no node for a pod, and grudge for how long its controller's pods are
+	// not sent there then.
+	patience, grudge = 20 * time.Second, 30 * time.Second
 	// poll is how often a condition is looked at.
 	poll = 200 * time.Millisecond
 )
