@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,6 +31,7 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/eviction"
 	"github.com/twinspace/twinspace/namespacemap"
+	"github.com/twinspace/twinspace/provider/serving"
 )
 
 const (
@@ -76,14 +80,15 @@ func run(ctx context.Context, opts *options) error {
 
 func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
-	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme),
-		policyv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), policyv1.AddToScheme(scheme),
+		certificatesv1.AddToScheme(scheme), networkingv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
 	byObject, err := namespacemap.CacheOptions()
 	if err != nil {
 		return nil, fmt.Errorf("select what to cache: %w", err)
 	}
+	maps.Copy(byObject, serving.CacheOptions())
 	mgr, err := ctrl.NewManager(config, manager.Options{
 		Scheme: scheme,
 		Cache: cache.Options{ByObject: byObject,
@@ -146,14 +151,26 @@ func (s *starter) Start(ctx context.Context) error {
 		Home: home, Live: live, ClusterID: s.clusterID, Clock: clock.RealClock{},
 		Events: s.mgr.GetEventRecorder("controller-manager"), Tenants: evictions,
 	}
-	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}}
+	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}, Drains: evictions}
+	approver, err := newApprover(home, live)
+	if err != nil {
+		return err
+	}
 	quick := &namespacemap.Quick{Home: home, Events: s.mgr.GetEventRecorder("controller-manager")}
 	if err := errors.Join(offloadings.SetupWithManager(s.mgr), maps.SetupWithManager(s.mgr),
-		quick.SetupWithManager(s.mgr), evictions.SetupWithManager(s.mgr)); err != nil {
+		approver.SetupWithManager(s.mgr), quick.SetupWithManager(s.mgr), evictions.SetupWithManager(s.mgr)); err != nil {
 		return fmt.Errorf("set up the reconcilers: %w", err)
 	}
 	close(s.started)
 	return nil
+}
+
+func newApprover(home client.Client, live client.Reader) (*serving.Approver, error) {
+	counts, err := serving.NewApproverMetrics(metrics.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &serving.Approver{Home: home, Live: live, Clock: clock.RealClock{}, Metrics: counts}, nil
 }
 
 // missing says why the reconcilers cannot start yet.

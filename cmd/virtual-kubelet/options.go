@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/spf13/pflag"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/cmd/internal/daemon"
 	"github.com/twinspace/twinspace/namespacemap/naming"
+	"github.com/twinspace/twinspace/provider"
 )
 
 // options are what the command line says.
@@ -23,13 +26,22 @@ type options struct {
 	certFile    string
 	keyFile     string
 
+	releaseAfter, unfitFor time.Duration
+	streamIdle             time.Duration
+
+	apiServerSupport, homeAPIServer string
+
 	workers   int
 	awayQPS   float32
 	awayBurst int
 }
 
 func defaults() *options {
-	return &options{Options: daemon.DefaultOptions(), kubeletPort: 10250, workers: 16, awayQPS: 200, awayBurst: 400}
+	return &options{
+		Options: daemon.DefaultOptions(), kubeletPort: 10250, workers: 16, awayQPS: 200, awayBurst: 400,
+		releaseAfter: 5 * time.Minute, unfitFor: 10 * time.Minute, streamIdle: provider.StreamIdle,
+		apiServerSupport: v1beta1.APIServerSupportDisabled,
+	}
 }
 
 func (o *options) addFlags(fs *pflag.FlagSet) {
@@ -41,8 +53,21 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 		"Address at which the home API server reaches this process; it becomes the Nodes' InternalIP.")
 	fs.IntVar(&o.kubeletPort, "kubelet-port", o.kubeletPort, "Port of the kubelet API (logs of pods).")
 	fs.StringVar(&o.certFile, "tls-cert-file", o.certFile,
-		"Serving certificate of the kubelet API, read anew when it changes; self-signed when empty.")
+		"Serving certificate of the kubelet API, read anew when it changes; when empty, each Node's is asked for by a "+
+			"CertificateSigningRequest and renewed.")
 	fs.StringVar(&o.keyFile, "tls-private-key-file", o.keyFile, "Private key of --tls-cert-file.")
+	fs.DurationVar(&o.streamIdle, "streaming-connection-idle-timeout", o.streamIdle,
+		"How long an exec, attach or port-forward may be silent before it is ended; a kubelet's flag of that name.")
+	fs.DurationVar(&o.releaseAfter, "release-after", o.releaseAfter,
+		"How long no node of the provider may have taken a pod before it is evicted, so that its controller makes "+
+			"another, which can be placed elsewhere; 0 means for ever. Pods without a controller stay.")
+	fs.DurationVar(&o.unfitFor, "unfit-for", o.unfitFor,
+		"How long no more pods of a controller are sent to a provider that --release-after gave up one of.")
+	fs.StringVar(&o.apiServerSupport, "api-server-support", o.apiServerSupport,
+		"Which API server pods get a token for that do not say it in annotation "+v1beta1.AnnotationAPIServerSupport+
+			": "+v1beta1.APIServerSupportDisabled+" or "+v1beta1.APIServerSupportHome+".")
+	fs.StringVar(&o.homeAPIServer, "home-api-server", o.homeAPIServer,
+		"URL at which pods on the provider reach the home API server, such as https://api.example.com:6443.")
 	fs.IntVar(&o.workers, "workers", o.workers,
 		"How many pods, and objects of each reflected kind, are worked on at once.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")
@@ -56,7 +81,25 @@ func (o *options) validate() error {
 	if o.workers < 1 {
 		errs = append(errs, fmt.Errorf("--workers: must be at least 1, not %d", o.workers))
 	}
+	errs = append(errs, o.patience()...)
+	if _, err := o.access(); err != nil {
+		errs = append(errs, err)
+	}
 	return utilerrors.NewAggregate(errs)
+}
+
+func (o *options) patience() []error {
+	var errs []error
+	if o.releaseAfter < 0 {
+		errs = append(errs, fmt.Errorf("--release-after: must not be negative, not %s; 0 turns it off", o.releaseAfter))
+	}
+	if o.unfitFor < 0 {
+		errs = append(errs, fmt.Errorf("--unfit-for: must not be negative, not %s; 0 turns it off", o.unfitFor))
+	}
+	if o.streamIdle <= 0 {
+		errs = append(errs, fmt.Errorf("--streaming-connection-idle-timeout: must be more than 0, not %s", o.streamIdle))
+	}
+	return errs
 }
 
 func (o *options) identities() []error {

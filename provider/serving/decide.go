@@ -1,0 +1,85 @@
+package serving
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// answer is what is done about a request.
+type answer string
+
+const (
+	// approved: the cluster's authority signs.
+	approved answer = "approved"
+	// denied for good.
+	denied answer = "denied"
+	// pending until the VirtualNode or its Node says otherwise; it may be that the agent was faster than our caches.
+	pending answer = "pending"
+)
+
+// facts are what home knows about the Node that a request of a provider's agent names.
+type facts struct {
+	provider string
+	// virtualNode is the one of that name in the provider's tenant namespace, node the Node of that name; nil if none.
+	virtualNode *v1beta1.VirtualNode
+	node        *corev1.Node
+	// others are the addresses of all Nodes that are not virtual, with their names, and services the ranges of
+	// Services' addresses. An agent writes the addresses of its own Node: it must not make itself another server.
+	others   map[netip.Addr]string
+	services []netip.Prefix
+}
+
+// decide says what is done about a request, and why.
+func decide(id identity, f facts) (answer, string) {
+	if f.virtualNode == nil || f.virtualNode.Spec.ClusterID != f.provider {
+		return pending, fmt.Sprintf("provider %s has no virtual node %s", f.provider, id.node)
+	}
+	if f.node == nil || f.node.Labels[v1beta1.LabelRemoteClusterID] != f.provider ||
+		f.node.Labels[v1beta1.LabelNodeType] != v1beta1.NodeTypeVirtual {
+		return pending, fmt.Sprintf("node %s is not there, or not of provider %s", id.node, f.provider)
+	}
+	for _, name := range id.dns {
+		if name != id.node {
+			return denied, fmt.Sprintf("node %s may not be called %s", id.node, name)
+		}
+	}
+	for _, ip := range id.ips {
+		if why := f.reserved(ip); why != "" {
+			return denied, fmt.Sprintf("%s is %s", ip, why)
+		}
+	}
+	has := identityOf(f.node)
+	for _, ip := range id.ips {
+		if !slices.Contains(has.ips, ip) {
+			return pending, fmt.Sprintf("%s is not an address of node %s", ip, id.node)
+		}
+	}
+	for _, name := range id.dns {
+		if !slices.Contains(has.dns, name) {
+			return pending, fmt.Sprintf("%s is not an address of node %s", name, id.node)
+		}
+	}
+	return approved, fmt.Sprintf("it is of the agent of provider %s, for virtual node %s", f.provider, id.node)
+}
+
+// reserved says whose an address is that no virtual Node may have; "" for others. Loopback addresses are everybody's:
+// they lead nowhere but to the machine of whoever uses them.
+func (f facts) reserved(ip netip.Addr) string {
+	if ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() {
+		return "no address of a server"
+	}
+	if name, ok := f.others[ip]; ok && !ip.IsLoopback() {
+		return "an address of node " + name
+	}
+	for _, services := range f.services {
+		if services.Contains(ip) {
+			return "an address of Services"
+		}
+	}
+	return ""
+}
