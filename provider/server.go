@@ -26,23 +26,38 @@ type Server struct {
 	Pods *Pods
 	// Auth knows callers and what they may do.
 	Auth Auth
+	// Streams carry exec, attach and port-forward; without them these are not served.
+	Streams *Streams
 	// IP and Port are where it listens.
 	IP   string
 	Port int32
-	// CertFile and KeyFile are the serving certificate, read again when they change. Without them a self-signed one is
-	// made, as kubelets do.
+	// Stats tells what pods use; nil serves nothing of it.
+	Stats *Stats
+	// CertFile and KeyFile are the serving certificate, read again when they change.
 	CertFile, KeyFile string
+	// Issued returns the serving certificate for a handshake where there are no files, or nil as long as there is none.
+	// Then a self-signed one is served, as kubelets do.
+	Issued func(*tls.ClientHelloInfo) *tls.Certificate
 	// Listening, if not nil, is called with the address once connections are accepted.
 	Listening func(net.Addr)
 }
 
 // Handler returns everything that is served, behind authentication and authorization.
 func (s *Server) Handler() http.Handler {
-	routes := api.PodHandler(api.PodHandlerConfig{
-		GetContainerLogs: s.Pods.logs,
-	}, false)
+	config := api.PodHandlerConfig{
+		GetContainerLogs: s.Pods.logs, GetPods: s.Pods.executed, GetPodsFromKubernetes: s.Pods.bound,
+	}
+	if s.Streams != nil {
+		s.Streams.configure(&config)
+	}
+	library := withLogOptions(api.PodHandler(config, true)) // which adds /runningpods, and nothing else
+	routes := http.NewServeMux()
+	routes.Handle("/", library)
+	if s.Streams != nil {
+		s.Streams.serveOn(routes, library)
+	}
 	// Around the finished routes, not among them: a route cannot be forgotten.
-	return s.Auth.require(withLogOptions(routes), s.Pods.nodesFor)
+	return s.Auth.require(s.Stats.before(routes), s.Pods.nodesFor)
 }
 
 // Start serves until ctx is done, and returns when no request is under way any more.
@@ -74,7 +89,10 @@ func (s *Server) Start(ctx context.Context) error {
 		stop, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 		defer cancel()
 		if server.Shutdown(stop) != nil {
-			_ = server.Close() // whoever still streams has had the time
+			_ = server.Close() // whoever still reads a log has had the time
+		}
+		if s.Streams != nil {
+			s.Streams.wait() // they have ended with ctx
 		}
 	})
 	if s.Listening != nil {
@@ -109,6 +127,13 @@ func (s *Server) tls() (*tls.Config, *certwatcher.CertWatcher, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("make serving certificate: %w", err)
 	}
-	config.Certificates = []tls.Certificate{pair}
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if s.Issued != nil {
+			if issued := s.Issued(hello); issued != nil {
+				return issued, nil
+			}
+		}
+		return &pair, nil
+	}
 	return config, nil, nil
 }

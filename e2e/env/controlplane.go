@@ -84,7 +84,7 @@ func (c *Cluster) apiServer() component {
 
 // apiServerIdentities are the flags that say whom the API server believes, and who it is.
 func (c *Cluster) apiServerIdentities() []string {
-	return []string{
+	flags := []string{
 		"--tls-cert-file=" + c.cert(certServing), "--tls-private-key-file=" + c.key(certServing),
 		"--client-ca-file=" + c.cert(certCA),
 		"--requestheader-client-ca-file=" + c.cert(certFrontProxyCA),
@@ -98,6 +98,11 @@ func (c *Cluster) apiServerIdentities() []string {
 		"--service-account-key-file=" + c.path("pki", keyTokens+".pub"),
 		"--service-account-signing-key-file=" + c.key(keyTokens),
 	}
+	if c.index == 0 && !c.env.opts.Bare {
+		// Agents have their certificates signed, as kubelets do; without a controller manager nobody signs.
+		flags = append(flags, "--kubelet-certificate-authority="+c.cert(certCA))
+	}
+	return flags
 }
 
 func (c *Cluster) controllerManager() component {

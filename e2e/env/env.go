@@ -9,6 +9,7 @@
 package env
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,15 @@ type Options struct {
 	Peer bool
 	// Bare leaves out everything but etcd and the API server.
 	Bare bool
+	// NodeIP is where agents serve the kubelet API of virtual nodes; empty is loopback, which is all that kubectl needs. API
+	// servers relay requests for nodes (nodes/proxy) to other addresses only.
+	NodeIP string
+	// Exec lets commands run in fake pods: they run on this machine, as whoever started the playground, for everybody who
+	// reaches the fake kubelets' port on loopback, since these ask nobody.
+	Exec bool
+	// Agent has flags that the agents of virtual nodes get besides; what starts one again later, from its directory, does
+	// not know them.
+	Agent []string
 	// APIServer has flags that API servers get besides; what starts one again later, from its directory, does not know
 	// them.
 	APIServer []string
@@ -101,6 +111,9 @@ func (o *Options) complete() error {
 	}
 	return o.checkPrograms()
 }
+
+// nodeIP is where agents serve the kubelet API.
+func (o *Options) nodeIP() string { return cmp.Or(o.NodeIP, loopback) }
 
 // UsageError is the fault of whoever wrote the options.
 type UsageError struct{ Reason string }

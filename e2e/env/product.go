@@ -2,10 +2,14 @@ package env
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -39,16 +43,16 @@ func (c *Cluster) agent(provider string) component {
 	return component{
 		cluster: c, name: name, program: Agent, ports: []int{kubelet, metrics, health},
 		health: "http://" + address(health) + "/readyz",
-		args: []string{
+		args: append([]string{
 			"--kubeconfig=" + c.path(name+suffixKubeconfig),
 			"--cluster-id=" + c.Name,
 			"--remote-cluster-id=" + provider,
-			"--node-ip=" + loopback,
+			"--node-ip=" + c.env.opts.nodeIP(),
 			fmt.Sprintf("--kubelet-port=%d", kubelet),
 			"--leader-elect",
 			"--metrics-bind-address=" + address(metrics),
 			"--health-probe-bind-address=" + address(health),
-		},
+		}, c.env.opts.Agent...),
 	}
 }
 
@@ -91,8 +95,13 @@ func (e *Env) peerWith(ctx context.Context, provider *Cluster) error {
 		e.say(Consumer, "the link to %s is %s, so its virtual node is not waited for", provider.Name, mode)
 		return err
 	}
-	if err := home.virtualNodeReady(ctx, provider.Name); err != nil {
-		return err
+	for _, wait := range []func() error{
+		func() error { return home.virtualNodeReady(ctx, provider.Name) },
+		func() error { return home.kubeletCertified(ctx, name) },
+	} {
+		if err := wait(); err != nil {
+			return err
+		}
 	}
 	e.say(Consumer, "peered with %s, its virtual node is ready", provider.Name)
 	return nil
@@ -141,4 +150,29 @@ func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
 	}
 	log := c.logPath(AgentOf(name))
 	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log, tail(log, 5))
+}
+
+// kubeletCertified waits until an agent's kubelet endpoint has a certificate that the API server believes: before, logs
+// cannot be read.
+func (c *Cluster) kubeletCertified(ctx context.Context, agent string) error {
+	ca, err := os.ReadFile(c.cert(certCA))
+	if err != nil {
+		return fmt.Errorf("read authority of %s: %w", c.Name, err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
+	endpoint := net.JoinHostPort(c.env.opts.nodeIP(), strconv.Itoa(c.ports[agent+suffixOfKubelet]))
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, pollNodes, startTimeout, true, func(ctx context.Context) (bool, error) {
+		var conn net.Conn
+		if conn, last = dialer.DialContext(ctx, "tcp", endpoint); last == nil {
+			_ = conn.Close()
+		}
+		return last == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the serving certificate of %s: %w (%w)", agent, err, last)
+	}
+	return nil
 }
