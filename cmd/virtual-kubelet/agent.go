@@ -56,12 +56,14 @@ func (a *agent) setUp() error {
 	if err != nil {
 		return err
 	}
+	tokens := provider.NewTokens(pods, clock.RealClock{})
 	return errors.Join(
 		a.mgr.Add(onEveryReplica(a.away.Run)),
 		a.renewal(),
 		a.nodes(pods),
-		a.twins(pods, mirror),
+		a.twins(tokens, pods, mirror),
 		a.mgr.Add(pods),
+		a.mgr.Add(tokens),
 		a.mgr.Add(mirror),
 	)
 }
@@ -99,22 +101,39 @@ func (a *agent) awayClientset() (kubernetes.Interface, error) {
 	return c, nil
 }
 
+// throttledClientset is for calls that do not wait when the provider asks to be left alone.
+func (a *agent) throttledClientset(throttle *provider.Throttle) (kubernetes.Interface, error) {
+	client := *a.away.HTTPClient()
+	client.Transport = throttle.Wrap(client.Transport)
+	c, err := kubernetes.NewForConfigAndClient(protobuf(a.away.Config()), &client)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of the provider: %w", err)
+	}
+	return c, nil
+}
+
 func (a *agent) pods() (*provider.Pods, error) {
+	throttle := provider.NewThrottle(clock.RealClock{})
 	home, homeErr := a.homeClientset()
-	away, awayErr := a.awayClientset()
+	away, awayErr := a.throttledClientset(throttle)
 	if err := errors.Join(homeErr, awayErr); err != nil {
+		return nil, err
+	}
+	access, err := a.opts.access()
+	if err != nil {
 		return nil, err
 	}
 	policy := &admission{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID}
 	pods := provider.NewPods(provider.PodsOptions{
-		Home: home, Away: away,
+		Home: home, Away: away, Throttle: throttle,
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
 		NodeIPs: []string{a.opts.nodeIP},
 		Mapped:  provider.Mapped(a.mgr.GetClient(), a.opts.remoteClusterID),
-		Admit:   policy.admit, Health: a.away,
+		Admit:   policy.admit, Fits: policy.fits, Health: a.away,
+		ReleaseAfter: a.opts.releaseAfter, UnfitFor: a.opts.unfitFor,
 		Recorder: a.mgr.GetEventRecorder(recorderName),
 		Metrics:  provider.NewMetrics(metrics.Registry),
-		Clock:    clock.RealClock{}, Workers: a.opts.workers,
+		Clock:    clock.RealClock{}, Workers: a.opts.workers, Access: access,
 	})
 	return pods, onChange(a.mgr, &v1beta1.NamespaceOffloading{}, func(off *v1beta1.NamespaceOffloading) {
 		pods.Wake(off.Namespace)
@@ -128,8 +147,9 @@ func (a *agent) nodes(pods *provider.Pods) error {
 	if err := errors.Join(homeErr, awayErr); err != nil {
 		return err
 	}
-	auth, err := provider.DelegatedAuth(home)
-	if err != nil {
+	auth, authErr := provider.DelegatedAuth(home)
+	streams, streamsErr := provider.NewStreams(pods, a.away.Config(), a.opts.streamIdle)
+	if err := errors.Join(authErr, streamsErr); err != nil {
 		return err
 	}
 	port := int32(a.opts.kubeletPort) //nolint:gosec // G115: validated to be a port
@@ -140,9 +160,10 @@ func (a *agent) nodes(pods *provider.Pods) error {
 		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: clock.RealClock{},
 	}
 	server := &provider.Server{
-		Pods: pods, Auth: auth, IP: a.opts.nodeIP, Port: port, CertFile: a.opts.certFile, KeyFile: a.opts.keyFile,
+		Pods: pods, Auth: auth, Streams: streams, IP: a.opts.nodeIP, Port: port,
+		CertFile: a.opts.certFile, KeyFile: a.opts.keyFile,
 	}
-	return errors.Join(nodes.SetupWithManager(a.mgr), a.mgr.Add(server))
+	return errors.Join(a.certified(server, home), nodes.SetupWithManager(a.mgr), a.mgr.Add(server))
 }
 
 // twins registers what makes the namespaces at the provider; pods and reflection listen to it.
