@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 
@@ -49,6 +50,12 @@ func clientset(t *testing.T, c *env.Cluster, agent string) *kubernetes.Clientset
 	t.Helper()
 	config := c.Config()
 	config.UserAgent = agent
+	return clientsetFor(t, config)
+}
+
+func clientsetFor(t *testing.T, config *rest.Config) *kubernetes.Clientset {
+	t.Helper()
+	config = rest.CopyConfig(config)
 	config.QPS = -1
 	config.ContentType = "application/vnd.kubernetes.protobuf"
 	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
@@ -118,8 +125,8 @@ func (h *fakeHealth) set(err error) {
 // node is the virtual Node of the case.
 func (s *shop) node() string { return "vn-" + s.ns }
 
-// agent runs the pod loop until stop is called.
-func (s *shop) agent(change func(*PodsOptions)) (p *Pods, stop func()) {
+// agent runs the pod loop, and what else is hung on to it, until stop is called.
+func (s *shop) agent(change func(*PodsOptions), hangOn ...func(*Pods)) (p *Pods, stop func()) {
 	s.Helper()
 	o := PodsOptions{
 		Home: clientset(s.T, s.planes[0], agentName), Away: clientset(s.T, s.planes[1], agentName),
@@ -129,6 +136,9 @@ func (s *shop) agent(change func(*PodsOptions)) (p *Pods, stop func()) {
 		change(&o)
 	}
 	p = NewPods(o)
+	for _, f := range hangOn {
+		f(p)
+	}
 	p.Serve(s.node(), nil)
 	ctx, cancel := context.WithCancel(s.Context())
 	done := make(chan error, 1)
@@ -205,8 +215,14 @@ func (s *shop) remote(home *corev1.Pod) *corev1.Pod {
 // run binds a remote pod and starts it, as the provider's scheduler and kubelet do.
 func (s *shop) run(away *corev1.Pod) {
 	s.Helper()
+	s.runOn("worker", away)
+}
+
+// runOn is run on a Node of that name.
+func (s *shop) runOn(node string, away *corev1.Pod) {
+	s.Helper()
 	if err := s.away.CoreV1().Pods(s.twin).Bind(s.Context(), &corev1.Binding{
-		ObjectMeta: metav1.ObjectMeta{Name: away.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: "worker"},
+		ObjectMeta: metav1.ObjectMeta{Name: away.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: node},
 	}, metav1.CreateOptions{}); err != nil {
 		s.Fatal(err)
 	}
