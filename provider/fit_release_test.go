@@ -1,0 +1,155 @@
+package provider
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/twinspace/twinspace/e2e/build"
+	"github.com/twinspace/twinspace/provider/translate"
+)
+
+// patience is how long a provider had for a pod that came at noon.
+const patience = 5 * time.Minute
+
+// releasing is a pod that found no node from noon on, as its agent sees it, and two servers that may know better.
+type releasing struct {
+	*Pods
+	home, away *fake.Clientset
+	clock      *clocktesting.FakeClock
+	work       *work
+	evictions  []*policyv1.Eviction
+	registry   *prometheus.Registry
+}
+
+func newReleasing(answer error) *releasing {
+	home := came(corev1.PodPending, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue})
+	home.UID, home.ResourceVersion, home.Spec.NodeName = "home", "17", "vn-1"
+	home.OwnerReferences = build.Pod("web").Controller("ReplicaSet", "web", "rs-1").Obj().OwnerReferences
+	away := translate.Target{Origin: "home", Destination: provider, Node: "vn-1", Namespace: "shop-a"}.Pod(home)
+	away.UID, away.CreationTimestamp, away.Status = "away", metav1.NewTime(atOne), gaveUp(0).Status
+	r := &releasing{
+		home: fake.NewClientset(home), away: fake.NewClientset(away), registry: prometheus.NewRegistry(),
+		clock: clocktesting.NewFakeClock(atNoon.Add(patience)),
+	}
+	r.home.PrependReactor("create", "pods/eviction", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		eviction := a.(clienttesting.CreateAction).GetObject().(*policyv1.Eviction)
+		r.evictions = append(r.evictions, eviction)
+		return true, nil, answer
+	})
+	r.Pods = NewPods(PodsOptions{
+		Home: r.home, Away: r.away, Origin: "home", Destination: provider, Recorder: events.NewFakeRecorder(10),
+		Clock: r.clock, ReleaseAfter: patience, Metrics: NewMetrics(r.registry),
+	})
+	r.work = &work{
+		key:   key{Namespace: home.Namespace, Name: home.Name},
+		facts: facts{home: home, away: away, owner: "home", twin: twinReady}, space: twin{away: "shop-a"},
+	}
+	return r
+}
+
+// The watch of the provider, and what the agent remembers of home, may be late.
+func TestWhatIsMadeSureOfBeforeARelease(t *testing.T) {
+	live := func(change func(*corev1.Pod)) func(*testing.T, *releasing) {
+		return func(t *testing.T, r *releasing) {
+			t.Helper()
+			pod := r.work.away.DeepCopy()
+			change(pod)
+			if err := r.away.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), pod, "shop-a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, test := range map[string]struct {
+		but   func(*testing.T, *releasing)
+		want  int // evictions
+		again time.Duration
+	}{
+		"all is as it seems": {want: 1},
+		"it is not time yet": {
+			but:   func(_ *testing.T, r *releasing) { r.clock.SetTime(atNoon.Add(patience - time.Second)) },
+			again: time.Second,
+		},
+		"releasing is off":    {but: func(_ *testing.T, r *releasing) { r.opts.ReleaseAfter = 0 }},
+		"the twin is leaving": {but: func(_ *testing.T, r *releasing) { r.work.twin = twinLeaving }},
+		"it found a node":     {but: live(func(p *corev1.Pod) { p.Spec.NodeName = "worker" }), again: lateWatch},
+		"it is another pod":   {but: live(func(p *corev1.Pod) { p.UID = "another" }), again: lateWatch},
+		"it is being deleted": {
+			but:   live(func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: atNoon} }),
+			again: lateWatch,
+		},
+		"it is gone": {
+			but: func(t *testing.T, r *releasing) {
+				t.Helper()
+				if err := r.away.CoreV1().Pods("shop-a").Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			again: lateWatch,
+		},
+		"the Node does not say yet that no more are to come": {
+			but: func(_ *testing.T, r *releasing) { r.opts.UnfitFor = time.Minute }, again: unfitPoll,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReleasing(nil)
+			if test.but != nil {
+				test.but(t, r)
+			}
+			err := r.release(t.Context(), r.work)
+			var a again
+			if errors.As(err, &a); a.after != test.again || len(r.evictions) != test.want {
+				t.Errorf("%d evictions, then %v; want %d, then %s", len(r.evictions), err, test.want, test.again)
+			}
+		})
+	}
+}
+
+func TestOnlyThePodThatWasLookedAtIsEvicted(t *testing.T) {
+	pods := schema.GroupResource{Resource: "pods"}
+	for name, test := range map[string]struct {
+		answer   error
+		after    time.Duration
+		fails    bool
+		released float64
+	}{
+		"it goes":            {released: 1},
+		"it is gone already": {answer: apierrors.NewNotFound(pods, "web")},
+		"it changed":         {answer: apierrors.NewConflict(pods, "web", nil), after: time.Second},
+		"a budget refuses":   {answer: apierrors.NewTooManyRequests("the budget", 10), fails: true},
+		"nobody may do it":   {answer: apierrors.NewForbidden(pods, "web", errors.New("no")), fails: true},
+		"there is no answer": {answer: errors.New("cut"), fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReleasing(test.answer)
+			err := r.release(t.Context(), r.work)
+			var a again
+			if asked := errors.As(err, &a); a.after != test.after || (err != nil && !asked) != test.fails {
+				t.Errorf("error %v", err)
+			}
+			if len(r.evictions) != 1 {
+				t.Fatalf("%d evictions", len(r.evictions))
+			}
+			only := r.evictions[0].DeleteOptions.Preconditions
+			if only == nil || *only.UID != "home" || *only.ResourceVersion != "17" {
+				t.Errorf("preconditions %+v", only)
+			}
+			if got := testutil.ToFloat64(r.opts.Metrics.releases); got != test.released {
+				t.Errorf("%v releases are counted", got)
+			}
+		})
+	}
+}
