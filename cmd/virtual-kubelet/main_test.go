@@ -14,12 +14,19 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		args []string
 		says []string
 	}{
-		"as documented":         {nil, nil},
-		"with a certificate":    {[]string{"--tls-cert-file", "x", "--tls-private-key-file", "y"}, nil},
-		"an id that is no id":   {[]string{"--cluster-id", "Rome!"}, []string{"--cluster-id", "Rome!"}},
-		"peering with oneself":  {[]string{"--cluster-id", "milan"}, []string{"cannot peer with itself"}},
-		"half a certificate":    {[]string{"--tls-cert-file", "x"}, []string{"must be given together"}},
-		"no workers":            {[]string{"--workers", "0"}, []string{"--workers: must be at least 1"}},
+		"as documented":           {nil, nil},
+		"with a certificate":      {[]string{"--tls-cert-file", "x", "--tls-private-key-file", "y"}, nil},
+		"an id that is no id":     {[]string{"--cluster-id", "Rome!"}, []string{"--cluster-id", "Rome!"}},
+		"peering with oneself":    {[]string{"--cluster-id", "milan"}, []string{"cannot peer with itself"}},
+		"half a certificate":      {[]string{"--tls-cert-file", "x"}, []string{"must be given together"}},
+		"no workers":              {[]string{"--workers", "0"}, []string{"--workers: must be at least 1"}},
+		"nobody is ever released": {[]string{"--release-after", "0", "--unfit-for", "0"}, nil},
+		"a release in the past":   {[]string{"--release-after", "-1s"}, []string{"--release-after: must not be negative"}},
+		"a memory of the future":  {[]string{"--unfit-for", "-1m"}, []string{"--unfit-for: must not be negative, not -1m0s"}},
+		"streams without end": {
+			[]string{"--streaming-connection-idle-timeout", "0"},
+			[]string{"--streaming-connection-idle-timeout: must be more than 0, not 0s"},
+		},
 		"no rate":               {[]string{"--remote-api-qps", "0"}, []string{"--remote-api-qps: must be more than 0"}},
 		"a host for an address": {[]string{"--node-ip", "here"}, []string{"--node-ip", "here"}},
 		"every mistake at once": {
