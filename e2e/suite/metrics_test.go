@@ -10,8 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -78,23 +76,15 @@ func TestWhatPodsUseIsSeenAtHomeAndScalesThem(t *testing.T) {
 	pods := w.running(3)
 	w.Eventually(func(g Gomega) {
 		g.Expect(servers.turn(w.ctx)).To(Succeed())
-		out, err := w.kubectl("top", "pods", "-n", w.ns)
-		g.Expect(err).NotTo(HaveOccurred(), out)
+		out, code := w.kubectl(nil, "top", "pods")
+		g.Expect(code).To(Equal(0), out)
 		for _, pod := range pods {
 			g.Expect(out).To(MatchRegexp(regexp.QuoteMeta(pod.Name)+` +(29\d|30\d)m +64Mi`), "kubectl top pods")
 		}
-		out, err = w.kubectl("top", "nodes")
-		g.Expect(err).NotTo(HaveOccurred(), out)
+		out, code = w.kubectl(nil, "top", "nodes")
+		g.Expect(code).To(Equal(0), out)
 		g.Expect(out).To(MatchRegexp(`provider-\d +\d+m +\d+% +\d+Mi`), "kubectl top nodes")
 	}).Should(Succeed())
-}
-
-// kubectl runs the one inside the playground against home.
-func (w *world) kubectl(args ...string) (string, error) {
-	cmd := exec.CommandContext(w.ctx, filepath.Join(playground.Bin(), "playground"))
-	cmd.Args = append([]string{"kubectl", "--kubeconfig", playground.Consumer().Kubeconfig}, args...)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }
 
 // metricsServers plays the metrics-server of each provider, which measures, and the one at home, which reads the
