@@ -39,7 +39,7 @@ func (o *Offloading) PreScore(
 	if c.rule.HomeOnly() {
 		return fwk.NewStatus(fwk.Skip)
 	}
-	facts := spread.Facts{Spread: o.spread(pod.Namespace)}
+	facts := spread.Facts{Spread: o.spread(pod.Namespace), Virtual: c.virtual}
 	switch facts.Spread.Policy {
 	case v1beta1.SpreadEven:
 		if facts.Pods, err = o.counts.of(pod.Namespace); err != nil {

@@ -51,6 +51,9 @@ type Facts struct {
 	// none. What the pod says goes before what its namespace says, but only between groups that the namespace tells
 	// apart: within them, the scheduler's own plugin for node affinity decides.
 	Preference func(*corev1.Node) int64
+	// Virtual tells virtual nodes from ordinary ones, for callers that know a cheaper way than a look at the labels of
+	// every node; nil is [placement.IsVirtual].
+	Virtual func(*corev1.Node) bool
 }
 
 // Order is the order of the nodes that may take one pod.
@@ -117,7 +120,7 @@ func (o *Order) preference(node *corev1.Node) int64 {
 func costs(facts Facts) func(*corev1.Node) int64 {
 	switch facts.Spread.Policy {
 	case v1beta1.SpreadPreferHome:
-		return distance
+		return func(node *corev1.Node) int64 { return distance(facts.virtual(node)) }
 	case v1beta1.SpreadEven:
 		return func(node *corev1.Node) int64 { return int64(facts.Pods[PlaceOf(node)]) }
 	case v1beta1.SpreadWeighted:
@@ -127,8 +130,15 @@ func costs(facts Facts) func(*corev1.Node) int64 {
 	return nil
 }
 
-func distance(node *corev1.Node) int64 {
-	if placement.IsVirtual(node) {
+func (f *Facts) virtual(node *corev1.Node) bool {
+	if f.Virtual == nil {
+		return placement.IsVirtual(node)
+	}
+	return f.Virtual(node)
+}
+
+func distance(virtual bool) int64 {
+	if virtual {
 		return 1
 	}
 	return 0
