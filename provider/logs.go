@@ -12,8 +12,6 @@ import (
 	"github.com/virtual-kubelet/virtual-kubelet/node/api"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
-	"github.com/twinspace/twinspace/provider/translate"
 )
 
 type logOptionsKey struct{}
@@ -38,7 +36,7 @@ func withLogOptions(next http.Handler) http.Handler {
 func (p *Pods) logs(
 	ctx context.Context, namespace, name, container string, _ api.ContainerLogOpts,
 ) (io.ReadCloser, error) {
-	away, err := p.remote(key{Namespace: namespace, Name: name})
+	away, err := p.living(ctx, key{Namespace: namespace, Name: name})
 	if err != nil {
 		return nil, err
 	}
@@ -58,20 +56,6 @@ func (p *Pods) logs(
 		return nil, fmt.Errorf("read logs at the provider: %w", err)
 	}
 	return stream, nil
-}
-
-// remote returns the remote pod of a home pod, as the watch shows it.
-func (p *Pods) remote(k key) (*corev1.Pod, error) {
-	home, _, _ := p.homePod(k)
-	if home == nil {
-		return nil, errdefs.NotFoundf("pod %s is not on this node", k)
-	}
-	space, _ := p.twinOf(k.Namespace)
-	away := space.watch.pod(key{Namespace: space.away, Name: k.Name})
-	if away == nil || translate.HomeUID(away, p.opts.Origin) != string(home.UID) {
-		return nil, errdefs.NotFoundf("pod %s does not exist at provider %s", k, p.opts.Destination)
-	}
-	return away, nil
 }
 
 // nodesFor returns the Nodes that a request is about: the pod's, or, when it names no pod of ours, all that we serve.

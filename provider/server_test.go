@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -104,7 +105,7 @@ func TestWhatIsNotThereSaysSo(t *testing.T) {
 	for route, want := range map[string]int{
 		"/containerLogs/shop/web/app": http.StatusNotFound, "/exec/shop/web/app": http.StatusNotImplemented,
 		"/attach/shop/web/app": http.StatusNotImplemented, "/portForward/shop/web": http.StatusNotImplemented,
-		"/pods": http.StatusNotImplemented, "/runningpods/": http.StatusNotFound, "/stats/summary": http.StatusNotFound,
+		"/pods": http.StatusOK, "/runningpods/": http.StatusOK, "/stats/summary": http.StatusNotFound,
 		"/debug/pprof/profile": http.StatusNotFound, "/metrics": http.StatusNotFound,
 		"/containerLogs/shop/web/app?tailLines=x": http.StatusBadRequest,
 	} {
@@ -195,23 +196,31 @@ func TestEveryNodeIsAskedFor(t *testing.T) {
 // serveTLS starts the endpoint and returns its address.
 func serveTLS(t *testing.T, s *Server) string {
 	t.Helper()
+	address, _ := serve(t, s)
+	return address
+}
+
+// serve is serveTLS for tests that stop the endpoint themselves.
+func serve(t *testing.T, s *Server) (at string, stop func()) {
+	t.Helper()
 	address := make(chan string, 1)
 	s.IP, s.Listening = "127.0.0.1", func(a net.Addr) { address <- a.String() }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Start(ctx) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
 	select {
 	case a := <-address:
-		return a
+		return a, stop
 	case err := <-done:
 		t.Fatal(err)
-		return ""
+		return "", nil
 	}
 }
 
