@@ -12,14 +12,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/component-helpers/apimachinery/lease"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// A kubelet's own numbers.
+// A kubelet's own numbers, but for how soon a renewal is tried again that failed.
 const (
 	leaseSeconds = 40
 	leaseRenewal = leaseSeconds * time.Second / 4
+	leaseRetry   = time.Second
 )
 
 // leases keeps the leases of the Nodes, which say that somebody looks after them. Whether the provider can be reached
@@ -50,7 +53,7 @@ func (l *leases) Start(ctx context.Context) error {
 }
 
 // ensure keeps the lease of this Node from now on.
-func (l *leases) ensure(ctx context.Context, n *Nodes, node *corev1.Node) error {
+func (l *leases) ensure(n *Nodes, node *corev1.Node) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil {
@@ -60,10 +63,6 @@ func (l *leases) ensure(ctx context.Context, n *Nodes, node *corev1.Node) error 
 	if ok && had.node == node.UID {
 		return nil
 	}
-	floor, err := l.renewed(ctx, n, node.Name)
-	if err != nil {
-		return err
-	}
 	if ok {
 		had.cancel()
 	}
@@ -72,31 +71,11 @@ func (l *leases) ensure(ctx context.Context, n *Nodes, node *corev1.Node) error 
 		l.held = map[string]heldLease{}
 	}
 	l.held[node.Name] = heldLease{node: node.UID, cancel: cancel}
-	owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}
-	controller := lease.NewController(&steadyClock{Clock: n.Clock, floor: floor}, n.Home, node.Name, leaseSeconds, nil,
-		leaseRenewal, node.Name, corev1.NamespaceNodeLease, func(obj *coordinationv1.Lease) error {
-			obj.OwnerReferences = []metav1.OwnerReference{owner}
-			return nil
-		})
-	l.running.Go(func() { controller.Run(ctx) })
+	k := &keeper{
+		api: n.Home.CoordinationV1().Leases(corev1.NamespaceNodeLease), clock: n.Clock, name: node.Name, node: node.UID,
+	}
+	l.running.Go(func() { k.run(ctx) })
 	return nil
-}
-
-// renewed returns when somebody last renewed the lease.
-func (l *leases) renewed(ctx context.Context, n *Nodes, name string) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	obj, err := n.Home.CoordinationV1().Leases(corev1.NamespaceNodeLease).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return time.Time{}, nil
-	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("read lease: %w", err)
-	}
-	if obj.Spec.RenewTime == nil {
-		return time.Time{}, nil
-	}
-	return obj.Spec.RenewTime.Time, nil
 }
 
 // release lets the lease of a Node be; it goes with the Node, which owns it.
@@ -109,22 +88,77 @@ func (l *leases) release(name string) {
 	}
 }
 
-// steadyClock never shows a time that is not after the last one: a lease whose time goes back, because the replica that
-// renewed it before had another clock, makes the Node look dead.
-type steadyClock struct {
-	clock.Clock
-	mu    sync.Mutex
-	floor time.Time
+// keeper renews the lease of one Node.
+type keeper struct {
+	api   coordinationclient.LeaseInterface
+	clock clock.Clock
+	name  string
+	node  types.UID
+	// latest is the lease as our last write left it; nil when that is not known.
+	latest *coordinationv1.Lease
 }
 
-// Now is the time, or a little after the last one.
-func (c *steadyClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.Clock.Now()
-	if !now.After(c.floor) {
-		now = c.floor.Add(time.Millisecond)
+func (k *keeper) run(ctx context.Context) {
+	for {
+		rest := leaseRenewal
+		if err := k.renew(ctx); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Info("Cannot renew the lease of a Node, will try again", "node", k.name,
+				"err", err.Error())
+			rest = leaseRetry
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.clock.After(rest):
+		}
 	}
-	c.floor = now
-	return now
+}
+
+// renew writes the lease. It only ever replaces the one that it has seen, so of all who write to it, each writes a later
+// time than the one before, whatever their clocks say.
+func (k *keeper) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	had := k.latest
+	k.latest = nil // as long as it is not known what came of this
+	if had == nil {
+		got, err := k.api.Get(ctx, k.name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			had = got
+		case !apierrors.IsNotFound(err):
+			return fmt.Errorf("read lease: %w", err)
+		}
+	}
+	want := renewed(had, k.name, k.node, k.clock.Now())
+	var got *coordinationv1.Lease
+	var err error
+	if had == nil {
+		got, err = k.api.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	} else {
+		got, err = k.api.Update(ctx, want, metav1.UpdateOptions{FieldManager: fieldManager})
+	}
+	if err != nil {
+		return fmt.Errorf("write lease: %w", err)
+	}
+	k.latest = got
+	return nil
+}
+
+// renewed returns a Node's lease as it is to be written, given the one that is there, nil for none. Its time never goes
+// back: when the clock of whoever renewed it before was ahead of ours, it is a little later than theirs, because a
+// lease whose time does not increase makes the Node look dead.
+func renewed(had *coordinationv1.Lease, name string, node types.UID, now time.Time) *coordinationv1.Lease {
+	out := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: corev1.NamespaceNodeLease}}
+	if had != nil {
+		out = had.DeepCopy()
+		if last := had.Spec.RenewTime; last != nil && !now.After(last.Time) {
+			now = last.Add(time.Millisecond)
+		}
+	}
+	out.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: name, UID: node}}
+	out.Spec.HolderIdentity = ptr.To(name)
+	out.Spec.LeaseDurationSeconds = ptr.To[int32](leaseSeconds)
+	out.Spec.RenewTime = ptr.To(metav1.NewMicroTime(now))
+	return out
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
@@ -218,22 +217,5 @@ twinspace_pod_failures_total 1
 	}
 	if got := testutil.ToFloat64(m.actions.WithLabelValues("mirror")); got != 1 {
 		t.Errorf("%v decisions to mirror", got)
-	}
-}
-
-func TestSteadyClock(t *testing.T) {
-	real := clocktesting.NewFakeClock(time.Unix(1000, 0))
-	c := &steadyClock{Clock: real, floor: time.Unix(2000, 0)}
-	var got []time.Time
-	got = append(got, c.Now(), c.Now())
-	real.SetTime(time.Unix(3000, 0))
-	got = append(got, c.Now())
-	real.SetTime(time.Unix(2500, 0))
-	got = append(got, c.Now())
-	want := []time.Time{
-		time.Unix(2000, 1e6), time.Unix(2000, 2e6), time.Unix(3000, 0), time.Unix(3000, 1e6),
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("-want,+got:\n%s", diff)
 	}
 }

@@ -1,8 +1,10 @@
 package provider
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,16 +16,33 @@ import (
 // annotationTaints remembers, on a Node, which taints are ours: Kubernetes and users have theirs in the same list.
 const annotationTaints = "offloading.liqo.io/taints"
 
+// QuotaPressure is the Node's condition that a quota of the provider has no room for a pod.
+const QuotaPressure corev1.NodeConditionType = "offloading.liqo.io/QuotaPressure"
+
+// Reasons of condition [QuotaPressure].
+const (
+	ReasonQuotaExceeded = "QuotaExceeded"
+	ReasonQuotaHasRoom  = "QuotaHasRoom"
+)
+
 // form is all that the Node of a VirtualNode follows from. Its methods are pure.
 type form struct {
 	vn    *v1beta1.VirtualNode
 	offer Offer
 	// unreachable is why the provider cannot be used; reason goes with it. Empty when it can.
 	reason, unreachable string
-	ips                 []string
-	port                int32
-	version             string
-	now                 metav1.Time
+	// crowded is what the provider says about a pod for which a quota has no room, or empty.
+	crowded string
+	// free and unfit are the values of AnnotationLargestFree and AnnotationUnfit, or empty; next is when unfit changes by
+	// itself, 0 for never.
+	free, unfit string
+	next        time.Duration
+	// leaving: the Node is on its way out, and takes no more pods.
+	leaving bool
+	ips     []string
+	port    int32
+	version string
+	now     metav1.Time
 }
 
 // node is the Node as it is created: with the labels that make it ours for good, and with its taints, so that no pod
@@ -42,21 +61,35 @@ func (f form) node() *corev1.Node {
 
 func (f form) labels() map[string]string {
 	labels := f.vn.NodeLabels()
-	labels[corev1.LabelOSStable] = f.offer.OS
-	labels[corev1.LabelArchStable] = f.offer.Arch
+	for key, value := range map[string]string{
+		corev1.LabelOSStable: f.offer.OS, corev1.LabelArchStable: f.offer.Arch,
+	} {
+		if value != "" { // unknown of a Node that leaves before it was complete
+			labels[key] = value
+		}
+	}
 	return labels
 }
 
 func (f form) annotations() map[string]string {
-	out := map[string]string{annotationTaints: taintKeys(f.ownTaints())}
-	for key, value := range f.vn.Spec.Annotations {
-		out[key] = value
+	out := map[string]string{}
+	maps.Copy(out, f.vn.Spec.Annotations)
+	for key, value := range map[string]string{
+		annotationTaints: taintKeys(f.ownTaints()), v1beta1.AnnotationLargestFree: f.free,
+		v1beta1.AnnotationUnfit: f.unfit,
+	} {
+		if value != "" {
+			out[key] = value
+		}
 	}
 	return out
 }
 
 func (f form) ownTaints() []corev1.Taint {
 	own := []corev1.Taint{v1beta1.Taint()}
+	if f.leaving {
+		own = append(own, v1beta1.TaintLeaving())
+	}
 	for _, t := range f.vn.Spec.Taints {
 		if !slices.ContainsFunc(own, func(has corev1.Taint) bool { return has.MatchTaint(&t) }) {
 			own = append(own, t)
@@ -102,9 +135,18 @@ func taintKeys(taints []corev1.Taint) string {
 	return strings.Join(keys, ",")
 }
 
-// metadata is what we apply to the Node, its status and its taints apart.
-func (f form) metadata() *corev1ac.NodeApplyConfiguration {
-	return corev1ac.Node(f.vn.Name).WithLabels(f.labels()).WithAnnotations(f.annotations())
+// metadata is what we apply to the Node, its status and its taints apart. Whether it is cordoned is for users to say
+// unless it leaves; so a cordon of theirs stays, and only our own is taken back. A Node that is being deleted takes no
+// new finalizer.
+func (f form) metadata(live *corev1.Node) *corev1ac.NodeApplyConfiguration {
+	out := corev1ac.Node(f.vn.Name).WithLabels(f.labels()).WithAnnotations(f.annotations())
+	if live.DeletionTimestamp == nil || slices.Contains(live.Finalizers, v1beta1.FinalizerNode) {
+		out.WithFinalizers(v1beta1.FinalizerNode)
+	}
+	if f.leaving {
+		out.WithSpec(corev1ac.NodeSpec().WithUnschedulable(true))
+	}
+	return out
 }
 
 // status is what we apply to the Node's status. Live is the Node as it is: times change only with what they time.
@@ -152,7 +194,7 @@ func (f form) conditions() []corev1.NodeCondition {
 	if f.unreachable != "" {
 		ready.Status, ready.Reason, ready.Message = corev1.ConditionFalse, f.reason, f.unreachable
 	}
-	out := []corev1.NodeCondition{ready}
+	out := []corev1.NodeCondition{ready, f.quota()}
 	for _, c := range []struct {
 		of     corev1.NodeConditionType
 		reason string
@@ -167,6 +209,18 @@ func (f form) conditions() []corev1.NodeCondition {
 		})
 	}
 	return out
+}
+
+func (f form) quota() corev1.NodeCondition {
+	if f.crowded != "" {
+		return corev1.NodeCondition{
+			Type: QuotaPressure, Status: corev1.ConditionTrue, Reason: ReasonQuotaExceeded, Message: f.crowded,
+		}
+	}
+	return corev1.NodeCondition{
+		Type: QuotaPressure, Status: corev1.ConditionFalse, Reason: ReasonQuotaHasRoom,
+		Message: "the provider refuses no pod for a quota",
+	}
 }
 
 func (f form) condition(live *corev1.Node, c corev1.NodeCondition) *corev1ac.NodeConditionApplyConfiguration {

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -51,19 +52,19 @@ type Nodes struct {
 
 	leases leases
 	kicks  chan event.GenericEvent
+	// closed is when Nodes on their way out were first seen to take no more pods; only Reconcile touches it.
+	closed map[types.UID]time.Time
 }
-
-// drainPoll is how often a Node that waits for its last pods is looked at.
-const drainPoll = 2 * time.Second
 
 // SetupWithManager registers the reconciler, and what it starts, with a manager.
 func (n *Nodes) SetupWithManager(mgr ctrl.Manager) error {
 	n.kicks = make(chan event.GenericEvent, 1)
 	n.Offers.Notify(n.kick)
+	n.Pods.OnUnfit(n.kick)
 	if n.Health != nil {
 		n.Health.Notify(n.kick)
 	}
-	for _, r := range []interface{ Start(context.Context) error }{n.Offers, &n.leases} {
+	for _, r := range []manager.Runnable{n.Offers, &n.leases, manager.RunnableFunc(n.watchPods)} {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("add to manager: %w", err)
 		}
@@ -114,8 +115,12 @@ func (n *Nodes) all(ctx context.Context, _ client.Object) []reconcile.Request {
 // Reconcile brings one VirtualNode's Node in line.
 func (n *Nodes) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var vn v1beta1.VirtualNode
-	if err := n.Get(ctx, req.NamespacedName, &vn); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	err := n.Get(ctx, req.NamespacedName, &vn)
+	if apierrors.IsNotFound(err) {
+		return n.abandon(ctx, req.Name)
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("read VirtualNode: %w", err)
 	}
 	if vn.Spec.ClusterID != n.Provider || vn.Namespace != v1beta1.TenantNamespace(n.Provider) {
 		return reconcile.Result{}, nil
@@ -125,14 +130,23 @@ func (n *Nodes) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	step := n.serve
-	if !vn.DeletionTimestamp.IsZero() || vn.Spec.CreateNode != nil && !*vn.Spec.CreateNode {
-		step = n.retire
-	}
-	state, err := step(ctx, &vn, node)
+	state, err := n.step(&vn, node)(ctx, &vn, node)
 	n.setConditions(&vn, state)
 	n.tell(before, &vn, state)
 	return reconcile.Result{RequeueAfter: state.poll}, errors.Join(err, n.patchStatus(ctx, before, &vn))
+}
+
+// step returns what is to be done about a VirtualNode's Node.
+func (n *Nodes) step(vn *v1beta1.VirtualNode, node *corev1.Node) func(
+	context.Context, *v1beta1.VirtualNode, *corev1.Node) (state, error) {
+	switch {
+	case !vn.DeletionTimestamp.IsZero(), vn.Spec.CreateNode != nil && !*vn.Spec.CreateNode:
+		return n.retire
+	case node != nil && n.ours(node) && node.DeletionTimestamp != nil:
+		return n.replace
+	default:
+		return n.serve
+	}
 }
 
 // state is what the VirtualNode's conditions say about its Node.
@@ -178,59 +192,73 @@ func (n *Nodes) serve(ctx context.Context, vn *v1beta1.VirtualNode, node *corev1
 	if node != nil && !n.ours(node) {
 		return n.foreign(vn.Name), nil
 	}
-	f, ok := n.form(vn, node)
-	if !ok {
-		message := "waiting for the list of the provider's nodes"
-		if f.unreachable != "" {
-			message = f.unreachable
-		}
-		if node == nil {
-			return state{node: v1beta1.StatusCreating, message: message}, nil
-		}
-		return state{node: v1beta1.StatusRunning, message: message}, nil
-	}
-	is := state{node: v1beta1.StatusRunning, message: f.unreachable}
+	is, _, err := n.keep(ctx, vn, node, false)
+	return is, err
+}
+
+// keep makes the Node and its lease as they should be, whether it stays or leaves: its pods run until they are gone.
+func (n *Nodes) keep(ctx context.Context, vn *v1beta1.VirtualNode, node *corev1.Node, leaving bool) (
+	state, *corev1.Node, error) {
+	f, ok, err := n.form(vn, node, leaving)
+	is := state{node: v1beta1.StatusRunning, message: f.unreachable, poll: f.next}
 	if node == nil {
 		is.node = v1beta1.StatusCreating
 	}
-	node, err := n.apply(ctx, f, node)
 	switch {
-	case apierrors.IsAlreadyExists(err):
-		return n.foreign(vn.Name), nil // or ours and new: then its event comes
-	case apierrors.IsConflict(err):
-		return is, err // somebody else wrote at the same time, which is nothing to tell
 	case err != nil:
 		is.message = err.Error()
-		return is, err
+		return is, node, err
+	case !ok && is.message == "":
+		is.message = "waiting for the list of the provider's nodes"
+		return is, node, nil
+	case !ok:
+		return is, node, nil
+	}
+	now, err := n.apply(ctx, f, node)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return n.foreign(vn.Name), node, nil // or ours and new: then its event comes
+	case apierrors.IsConflict(err):
+		return is, node, err // somebody else wrote at the same time, which is nothing to tell
+	case err != nil:
+		is.message = err.Error()
+		return is, node, err
 	}
 	n.Pods.Serve(vn.Name, vn.Spec.OffloadingPatch)
-	if err := n.leases.ensure(ctx, n, node); err != nil {
+	if err := n.leases.ensure(n, now); err != nil {
 		is.message = err.Error()
-		return is, err
+		return is, now, err
 	}
 	is.node = v1beta1.StatusRunning
-	return is, nil
+	return is, now, nil
 }
 
 // form gathers what the Node follows from. As long as the provider's nodes cannot be read, a Node that was complete
-// once keeps what it says: its lease and its pods must not wait for them.
-func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node) (form, bool) {
-	f := form{vn: vn, ips: n.IPs, port: n.Port, version: n.Version, now: metav1.NewTime(n.Clock.Now())}
+// once, or that leaves, keeps what it says: its lease and its pods must not wait for them.
+func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node, leaving bool) (f form, known bool, err error) {
+	f = form{
+		vn: vn, ips: n.IPs, port: n.Port, version: n.Version, now: metav1.NewTime(n.Clock.Now()), leaving: leaving,
+	}
 	if n.Health != nil {
 		if err := n.Health.Err(); err != nil {
 			f.reason, f.unreachable = remote.Reason(err), err.Error()
 		}
 	}
-	var known bool
 	f.offer, known = n.Offers.Current()
-	if !known && live != nil && live.Labels[corev1.LabelOSStable] != "" {
+	if !known && live != nil && (leaving || live.Labels[corev1.LabelOSStable] != "") {
 		f.offer = Offer{
 			OS: live.Labels[corev1.LabelOSStable], Arch: live.Labels[corev1.LabelArchStable],
 			Capacity: live.Status.Capacity, Allocatable: live.Status.Allocatable,
 		}
 		known = true
 	}
-	return f, known
+	var told bool
+	if f.free, told = n.free(); !told && live != nil {
+		f.free = live.Annotations[v1beta1.AnnotationLargestFree]
+	}
+	f.crowded = n.crowded(vn.Name, live)
+	f.unfit, f.next, err = n.Pods.Unfit(vn.Name, live)
+	return f, known, err
 }
 
 func (n *Nodes) setConditions(vn *v1beta1.VirtualNode, s state) {

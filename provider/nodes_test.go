@@ -55,7 +55,14 @@ func TestNodesOnRealServers(t *testing.T) {
 		{"a foreign Node is never touched", testNodeForeign},
 		{"an unreachable provider shows with its reason", testNodeUnreachable},
 		{"a lease never goes back", testLease},
-		{"a Node waits for its last pod", testNodeDrain},
+		{"a VirtualNode that is held keeps its Node and its pods", testNodeHeld},
+		{"a Node deleted by hand waits for its pods and comes back", testNodeDeletedByHand},
+		{"a Node waits for remote pods that outlive theirs", testNodeWaitsForRemotePods},
+		{"a Node that was torn away comes back", testNodeTornAway},
+		{"a cordon stays", testNodeCordoned},
+		{"a Node that lost its VirtualNode goes", testNodeAbandoned},
+		{"the largest free node follows nodes and pods", testNodeFree},
+		{"a quota that is used up shows", testNodeQuotaPressure},
 		{"no Node is made when none is asked for", testNoNode},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -86,7 +93,7 @@ func (s *site) worker(name, cpus string, ready bool) {
 	}
 }
 
-func (s *site) start() {
+func (s *site) start(changes ...func(*PodsOptions)) {
 	s.Helper()
 	mgr, err := ctrl.NewManager(s.planes[0].Config(), ctrl.Options{
 		Scheme: s.vns.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
@@ -96,10 +103,14 @@ func (s *site) start() {
 	}
 	recorder := events.NewFakeRecorder(1000)
 	home, away := clientset(s.T, s.planes[0], agentName), clientset(s.T, s.planes[1], agentName)
-	pods := NewPods(PodsOptions{
+	o := PodsOptions{
 		Home: home, Away: away, Origin: "home", Destination: provider, Recorder: recorder, Health: s.health,
 		NodeIPs: []string{"192.0.2.1"}, Mapped: Mapped(mgr.GetClient(), provider),
-	})
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	pods := NewPods(o)
 	nodes := &Nodes{
 		Client: mgr.GetClient(), Home: home, Provider: provider, Offers: NewOffers(away), Pods: pods, Health: s.health,
 		IPs: []string{"192.0.2.1"}, Port: 10250, Version: "v1.35.4-twinspace", Clock: clock.RealClock{},
@@ -326,31 +337,6 @@ func testLease(s *site) {
 		}
 		return nil
 	})
-}
-
-func testNodeDrain(s *site) {
-	vn := s.virtualNode("vn-drain",
-		func(vn *v1beta1.VirtualNode) { vn.Finalizers = []string{v1beta1.FinalizerVirtualNode} })
-	s.node("vn-drain", readyIs(corev1.ConditionTrue, "KubeletReady"))
-	pod := must(s.T, s.home.CoreV1().Pods(s.ns).Create, build.Pod("last").Namespace(s.ns).Node("vn-drain").Obj())
-	s.run(s.remote(pod))
-	s.phase(pod, corev1.PodRunning)
-	if err := s.vns.Delete(s.Context(), vn); err != nil {
-		s.Fatal(err)
-	}
-	s.state(vn, v1beta1.StatusDraining, "waiting for 1 pods to end, such as "+s.ns+"/last")
-	s.node("vn-drain", func(n *corev1.Node) error {
-		if !n.Spec.Unschedulable {
-			return errors.New("it is not cordoned")
-		}
-		return nil
-	})
-	away := s.remote(pod)
-	s.report(away, corev1.PodStatus{Phase: corev1.PodSucceeded})
-	s.state(vn, v1beta1.StatusNone, "")
-	if _, err := s.home.CoreV1().Nodes().Get(s.Context(), "vn-drain", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		s.Errorf("the Node is there: %v", err)
-	}
 }
 
 func testNoNode(s *site) {

@@ -67,7 +67,7 @@ func (n *Nodes) applyMetadata(ctx context.Context, f form, node *corev1.Node) (*
 	if err != nil {
 		return nil, fmt.Errorf("read own fields of Node: %w", err)
 	}
-	want := f.metadata()
+	want := f.metadata(node)
 	if equality.Semantic.DeepEqual(has, want) {
 		return node, nil
 	}
@@ -108,86 +108,6 @@ func inOrder(n *corev1ac.NodeApplyConfiguration) *corev1ac.NodeApplyConfiguratio
 		})
 	}
 	return n
-}
-
-// retire lets the Node go: no new pods, then wait for the last one, then delete it. The other order would make the pod
-// garbage collector force-delete pods that still run over there.
-func (n *Nodes) retire(ctx context.Context, vn *v1beta1.VirtualNode, node *corev1.Node) (state, error) {
-	if node == nil || !n.ours(node) {
-		n.Pods.Release(vn.Name)
-		n.leases.release(vn.Name)
-		if node != nil {
-			return n.foreign(vn.Name), nil
-		}
-		return state{node: v1beta1.StatusNone}, nil
-	}
-	n.Pods.Serve(vn.Name, vn.Spec.OffloadingPatch)
-	draining := state{node: v1beta1.StatusDraining, poll: drainPoll}
-	calling, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if !node.Spec.Unschedulable {
-		if err := n.cordon(calling, node); err != nil {
-			draining.message = err.Error()
-			return draining, err
-		}
-	}
-	if draining.message = n.remaining(vn, node); draining.message != "" {
-		return draining, nil
-	}
-	err := n.Home.CoreV1().Nodes().Delete(calling, node.Name, metav1.DeleteOptions{
-		Preconditions: metav1.NewUIDPreconditions(string(node.UID)),
-	})
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		draining.message = err.Error()
-		return draining, fmt.Errorf("delete Node: %w", err)
-	}
-	return state{node: v1beta1.StatusDeleting, poll: drainPoll}, nil
-}
-
-// cordon makes the Node take no more pods. All else that we applied stays, or it would be taken back.
-func (n *Nodes) cordon(ctx context.Context, node *corev1.Node) error {
-	has, err := corev1ac.ExtractNode(node, fieldManager)
-	if err != nil {
-		return fmt.Errorf("read own fields of Node: %w", err)
-	}
-	if has.Spec == nil {
-		has.WithSpec(corev1ac.NodeSpec())
-	}
-	has.Spec.WithUnschedulable(true)
-	_, err = n.Home.CoreV1().Nodes().Apply(ctx, has.WithUID(node.UID),
-		metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
-	if err != nil {
-		return fmt.Errorf("cordon Node: %w", err)
-	}
-	return nil
-}
-
-// settled says that the Node has been draining long enough for a binding that was under way to show. The Node's own
-// event may bring us back at once.
-func (n *Nodes) settled(vn *v1beta1.VirtualNode) bool {
-	for _, c := range vn.Status.Conditions {
-		if c.Type == v1beta1.NodeCondition {
-			return c.Status == v1beta1.StatusDeleting ||
-				c.Status == v1beta1.StatusDraining && n.Clock.Since(c.LastTransitionTime.Time) >= drainPoll
-		}
-	}
-	return false
-}
-
-// remaining says what the Node still waits for.
-func (n *Nodes) remaining(vn *v1beta1.VirtualNode, node *corev1.Node) string {
-	live, known := n.Pods.Live(vn.Name)
-	switch {
-	case !known:
-		return "waiting for the list of the Node's pods"
-	case len(live) == 0 && node.Spec.Unschedulable && n.settled(vn):
-		return ""
-	case len(live) == 0:
-		return "waiting for pods that were on their way when the Node was cordoned"
-	}
-	slices.Sort(live)
-	shown := live[:min(len(live), 3)]
-	return fmt.Sprintf("waiting for %d pods to end, such as %s", len(live), strings.Join(shown, ", "))
 }
 
 // patchStatus writes the conditions if they changed. They are a list that others write too, so the lock is needed.

@@ -91,12 +91,24 @@ func (o *Offers) Start(ctx context.Context) error {
 	}
 }
 
-func (o *Offers) update() {
+// nodes returns the provider's nodes; false before all are known.
+func (o *Offers) nodes() ([]*corev1.Node, bool) {
+	o.mu.Lock()
+	known := o.current != nil
+	o.mu.Unlock()
+	return o.list(), known
+}
+
+func (o *Offers) list() []*corev1.Node {
 	var nodes []*corev1.Node
 	for _, obj := range o.informer.GetStore().List() {
 		nodes = append(nodes, obj.(*corev1.Node))
 	}
-	next := offerOf(nodes)
+	return nodes
+}
+
+func (o *Offers) update() {
+	next := offerOf(o.list())
 	o.mu.Lock()
 	changed := o.current == nil || !equality.Semantic.DeepEqual(*o.current, next)
 	o.current = &next
@@ -138,7 +150,7 @@ func offerOf(nodes []*corev1.Node) Offer {
 	o := Offer{Capacity: corev1.ResourceList{}, Allocatable: corev1.ResourceList{}}
 	systems, architectures := map[string]int{}, map[string]int{}
 	for _, n := range nodes {
-		if n.Spec.Unschedulable || n.DeletionTimestamp != nil || !isReady(n) {
+		if !takesPods(n) {
 			continue
 		}
 		add(o.Capacity, n.Status.Capacity)
@@ -148,6 +160,11 @@ func offerOf(nodes []*corev1.Node) Offer {
 	}
 	o.OS, o.Arch = most(systems, "linux"), most(architectures, "amd64")
 	return o
+}
+
+// takesPods says that a node is up and not closed. Taints do not close it, since pods may tolerate them.
+func takesPods(n *corev1.Node) bool {
+	return !n.Spec.Unschedulable && n.DeletionTimestamp == nil && isReady(n)
 }
 
 func isReady(n *corev1.Node) bool {

@@ -2,22 +2,16 @@ package provider
 
 import (
 	"context"
-	"fmt"
 	"testing"
-	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
-	clocktesting "k8s.io/utils/clock/testing"
 
-	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/provider/translate"
 )
@@ -94,89 +88,6 @@ func TestARemotePodThatComesAfterItsNodeWent(t *testing.T) {
 	}
 }
 
-// retiring is a Node that has no pods and is on its way out.
-type retiring struct {
-	*testing.T
-	*Nodes
-	clock *clocktesting.FakeClock
-	home  kubernetes.Interface
-	vn    *v1beta1.VirtualNode
-}
-
-func newRetiring(t *testing.T, cordoned bool) *retiring {
-	t.Helper()
-	vn := build.VirtualNode("vn-1", provider)
-	node := build.VirtualNodesNode(vn)
-	node.UID, node.Spec.Unschedulable = types.UID("1"), cordoned
-	home := fake.NewClientset(node)
-	pods, stop := runPods(t, home, fake.NewClientset())
-	t.Cleanup(stop)
-	pods.Serve(vn.Name, nil)
-	within(t, "the Node's pods are known", func() bool { return pods.Synced(vn.Name) })
-	c := clocktesting.NewFakeClock(time.Unix(1000, 0))
-	return &retiring{T: t, clock: c, home: home, vn: vn, Nodes: &Nodes{
-		Home: home, Provider: provider, Pods: pods, Offers: NewOffers(home), Clock: clock.Clock(c),
-	}}
-}
-
-// pass is one pass of the reconciler, which returns how things are afterwards.
-func (r *retiring) pass() string {
-	r.Helper()
-	node, err := r.home.CoreV1().Nodes().Get(r.Context(), r.vn.Name, metav1.GetOptions{})
-	if err != nil {
-		r.Fatal(err)
-	}
-	is, err := r.retire(r.Context(), r.vn, node)
-	if err != nil || is.poll == 0 {
-		r.Errorf("looks again after %v, %v", is.poll, err)
-	}
-	r.setConditions(r.vn, is)
-	node, err = r.home.CoreV1().Nodes().Get(r.Context(), r.vn.Name, metav1.GetOptions{})
-	if err != nil {
-		node = &corev1.Node{}
-	}
-	return fmt.Sprintf("%s, there %t, cordoned %t", is.node, err == nil, node.Spec.Unschedulable)
-}
-
-// A binding that is under way while the Node is cordoned has time to show.
-func TestANodeIsNotDeletedAsSoonAsItIsCordoned(t *testing.T) {
-	for name, cordoned := range map[string]bool{"cordoned by us": false, "cordoned by somebody": true} {
-		t.Run(name, func(t *testing.T) {
-			r := newRetiring(t, cordoned)
-			want := "Draining, there true, cordoned true"
-			for range 2 { // the second one is brought by the Node's own event
-				if got := r.pass(); got != want {
-					t.Errorf("want %s, got %s", want, got)
-				}
-			}
-			r.clock.Step(drainPoll)
-			if got, want := r.pass(), "Deleting, there false, cordoned false"; got != want {
-				t.Errorf("want %s, got %s", want, got)
-			}
-		})
-	}
-}
-
-// Cordoning takes nothing back that was applied.
-func TestACordonedNodeKeepsItsLabels(t *testing.T) {
-	r := newRetiring(t, false)
-	node, err := r.home.CoreV1().Nodes().Get(t.Context(), "vn-1", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := form{vn: r.vn, offer: Offer{OS: "linux", Arch: "arm64"}}
-	if node, err = r.applyMetadata(t.Context(), f, node); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.cordon(t.Context(), node); err != nil {
-		t.Fatal(err)
-	}
-	got, err := r.home.CoreV1().Nodes().Get(t.Context(), "vn-1", metav1.GetOptions{})
-	if err != nil || got.Labels[corev1.LabelArchStable] != "arm64" || !got.Spec.Unschedulable {
-		t.Errorf("labels %v, cordoned %t, %v", got.Labels, got.Spec.Unschedulable, err)
-	}
-}
-
 // Whoever waits for everything to end must not meet somebody who begins something.
 func TestNothingBeginsAfterTheEnd(t *testing.T) {
 	p, stop := runPods(t, fake.NewClientset(), fake.NewClientset())
@@ -194,7 +105,7 @@ func TestNothingBeginsAfterTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := &Nodes{Home: fake.NewClientset(), Clock: clock.RealClock{}}
-	if err := l.ensure(t.Context(), n, build.Node("vn-1")); err == nil {
+	if err := l.ensure(n, build.Node("vn-1")); err == nil {
 		t.Error("a lease was begun after the end")
 	}
 }
