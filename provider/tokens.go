@@ -31,9 +31,9 @@ const (
 // errTokenRefused says that a refusal has been told to the user.
 var errTokenRefused = errors.New("refused, and said so")
 
-// Tokens keeps, in the twins, the tokens of home that pods ask for. Each is one of the pod's own ServiceAccount, bound to
-// the home pod, which lives for an hour at most, is replaced when four fifths of that are over, and goes with the pod.
-// It is nowhere but in one Secret of the twin, which the remote pod mounts. The first is there before the remote pod.
+// Tokens keeps, in the twins, the tokens of home that pods ask for. Each is one of the pod's own ServiceAccount, bound
+// to the home pod, which lives for an hour at most, is replaced when four fifths of that are over, and goes with the
+// pod. It is nowhere but in one Secret of the twin, which the remote pod mounts. The first is there before that pod.
 type Tokens struct {
 	pods    *Pods
 	clock   clock.WithTicker

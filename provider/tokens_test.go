@@ -238,8 +238,8 @@ func testToken(s *tokenShop) {
 		s.Fatal(err)
 	}
 	for _, e := range all {
-		if e.ObjectRef != nil && e.ObjectRef.Namespace == s.twin && e.Verb == "create" && e.ObjectRef.Subresource == "" &&
-			slices.Contains([]string{"pods", "secrets"}, e.ObjectRef.Resource) {
+		if e.ObjectRef != nil && e.ObjectRef.Namespace == s.twin && e.Verb == "create" &&
+			e.ObjectRef.Subresource == "" && slices.Contains([]string{"pods", "secrets"}, e.ObjectRef.Resource) {
 			order = append(order, e.ObjectRef.Resource)
 		}
 	}

@@ -75,7 +75,7 @@ func newRights(t *testing.T) *rights {
 	}
 }
 
-// inForce waits until the provider has compiled its policies: then an identity with more rights than we ship is refused.
+// inForce waits until the provider has compiled its policies.
 func (r *rights) inForce() {
 	r.Helper()
 	r.eventually("the fence is up", func() error {

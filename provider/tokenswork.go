@@ -25,7 +25,11 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 		return 0, t.survey(ctx, h.Namespace)
 	}
 	w := t.twin(h.Namespace)
-	if w == nil || !w.synced() {
+	if w == nil {
+		t.forget(h.uid) // its Secret goes with the twin
+		return 0, nil
+	}
+	if !w.synced() {
 		return 0, nil // everything is looked at once it is
 	}
 	home, _, known := t.pods.homePod(h.key)
@@ -98,7 +102,7 @@ func (is issue) shown(seen *corev1.Secret) bool {
 	return err == nil && order <= 0
 }
 
-// deliver asks home for the tokens of a pod and puts them into its Secret. Seen is that Secret, if there is one already.
+// deliver asks home for the tokens of a pod and puts them into its Secret. Seen is that Secret, if there is one.
 func (t *Tokens) deliver(
 	ctx context.Context, home *corev1.Pod, away string, seen *corev1.Secret,
 ) (refusal string, err error) {
@@ -129,8 +133,8 @@ func (t *Tokens) judge(err error, what string) (string, error) {
 	return "", fmt.Errorf("%s: %w", what, err)
 }
 
-// request returns the tokens by their keys, and how long the first to end lives. That is what the server says they live,
-// not the time until it says they end, which is by its clock.
+// request returns the tokens by their keys, and how long the first to end lives. That is what the server says they
+// live, not the time until it says they end, which is by its clock.
 func (t *Tokens) request(ctx context.Context, home *corev1.Pod) (map[string][]byte, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

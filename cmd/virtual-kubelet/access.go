@@ -14,8 +14,8 @@ import (
 func (o *options) access() (translate.Access, error) {
 	out := translate.Access{Default: o.apiServerSupport}
 	if out.Default != v1beta1.APIServerSupportDisabled && out.Default != v1beta1.APIServerSupportHome {
-		return out, fmt.Errorf("--api-server-support: must be %s or %s, not %q; what is for single pods is said in their "+
-			"annotation %s", v1beta1.APIServerSupportDisabled, v1beta1.APIServerSupportHome, out.Default,
+		return out, fmt.Errorf("--api-server-support: must be %s or %s, not %q; pods say more in annotation %s",
+			v1beta1.APIServerSupportDisabled, v1beta1.APIServerSupportHome, out.Default,
 			v1beta1.AnnotationAPIServerSupport)
 	}
 	if o.homeAPIServer == "" {

@@ -20,12 +20,16 @@ func TestWhereProvidersReachHome(t *testing.T) {
 		want translate.Access
 		says string
 	}{
-		"not at all":        {nil, translate.Access{Default: "disabled"}, ""},
-		"for some pods":     {[]string{url, "https://api.example:6443"}, access("disabled", "api.example", "6443"), ""},
-		"for all pods":      {[]string{url, "https://api.example/", support, "home"}, access("home", "api.example", "443"), ""},
-		"by an address":     {[]string{url, "https://[fd00::1]:6443"}, access("disabled", "fd00::1", "6443"), ""},
-		"nobody knows how":  {[]string{support, "home"}, translate.Access{}, "needs --home-api-server"},
-		"the other one":     {[]string{support, "remote"}, translate.Access{}, `must be disabled or home, not "remote"`},
+		"not at all":    {nil, translate.Access{Default: "disabled"}, ""},
+		"for some pods": {[]string{url, "https://api.example:6443"}, access("disabled", "api.example", "6443"), ""},
+		"for all pods": {
+			[]string{url, "https://api.example/", support, "home"}, access("home", "api.example", "443"), "",
+		},
+		"by an address":    {[]string{url, "https://[fd00::1]:6443"}, access("disabled", "fd00::1", "6443"), ""},
+		"nobody knows how": {[]string{support, "home"}, translate.Access{}, "needs --home-api-server"},
+		"the other one": {
+			[]string{support, "remote"}, translate.Access{}, `must be disabled or home, not "remote"`,
+		},
 		"in the open":       {[]string{url, "http://api.example"}, translate.Access{}, `not "http://api.example"`},
 		"nowhere":           {[]string{url, "https://"}, translate.Access{}, "must be https://HOST"},
 		"a path":            {[]string{url, "https://api.example/home"}, translate.Access{}, "must be https://HOST"},

@@ -45,9 +45,10 @@ func antiAffinity(home *corev1.Pod, patch v1beta1.OffloadingPatch) *corev1.PodAn
 	case len(labels) == 0: // would be everybody
 		return nil
 	case preset == presetSoft:
-		return &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{
-			{Weight: 100, PodAffinityTerm: term},
-		}}
+		wish := corev1.WeightedPodAffinityTerm{Weight: 100, PodAffinityTerm: term}
+		return &corev1.PodAntiAffinity{
+			PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{wish},
+		}
 	case preset == presetHard:
 		return &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{term}}
 	default:
@@ -76,7 +77,8 @@ func refuseAntiAffinity(home *corev1.Pod) string {
 }
 
 // distinguishing returns the labels by which the presets tell which pods to keep apart: those that the pod names, or
-// all but the ones that controllers give to a single pod, which would keep it apart from nobody. Our marks do not count.
+// all but the ones that controllers give to a single pod, which would keep it apart from nobody. Our marks do not
+// count.
 func distinguishing(home *corev1.Pod) map[string]string {
 	out := maps.Clone(home.Labels)
 	keys := strings.FieldsFunc(home.Annotations[v1beta1.AnnotationAntiAffinityLabels],

@@ -24,7 +24,8 @@ func must(terms ...corev1.PodAffinityTerm) *corev1.PodAntiAffinity {
 func wish(terms ...corev1.PodAffinityTerm) *corev1.PodAntiAffinity {
 	var out corev1.PodAntiAffinity
 	for _, term := range terms {
-		out.PreferredDuringSchedulingIgnoredDuringExecution = append(out.PreferredDuringSchedulingIgnoredDuringExecution,
+		out.PreferredDuringSchedulingIgnoredDuringExecution = append(
+			out.PreferredDuringSchedulingIgnoredDuringExecution,
 			corev1.WeightedPodAffinityTerm{Weight: 100, PodAffinityTerm: term})
 	}
 	return &out

@@ -87,7 +87,8 @@ func TestWhatIsReadInsteadIsWritten(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"metadata.namespace": "shop", "metadata.uid": "uid-1", "spec.nodeName": "vn-1", "spec.serviceAccountName": "builder",
+		"metadata.namespace": "shop", "metadata.uid": "uid-1", "spec.nodeName": "vn-1",
+		"spec.serviceAccountName": "builder",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
@@ -106,7 +107,8 @@ func TestTheCertificateAuthorityIsHomes(t *testing.T) {
 					{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref}},
 				}
 				p.Spec.Volumes = []corev1.Volume{
-					{VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: ref}}},
+					{VolumeSource: corev1.VolumeSource{
+						ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: ref}}},
 					{VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 						Sources: []corev1.VolumeProjection{{ConfigMap: &corev1.ConfigMapProjection{
 							LocalObjectReference: ref}}}}}},

@@ -59,9 +59,11 @@ func PodSpecFields() map[string]Field {
 		"HostPID":     {Dropped, "host namespaces are the provider's"},
 		"HostIPC":     {Dropped, "host namespaces are the provider's"},
 
-		"NodeName":          {Dropped, "home scheduling: a home node"},
-		"NodeSelector":      {Translated, "home scheduling: replaced by the VirtualNode's patch"},
-		"Affinity":          {Translated, "home scheduling: replaced by the VirtualNode's patch and the anti-affinity preset"},
+		"NodeName":     {Dropped, "home scheduling: a home node"},
+		"NodeSelector": {Translated, "home scheduling: replaced by the VirtualNode's patch"},
+		"Affinity": {
+			Translated, "home scheduling: replaced by the VirtualNode's patch and the anti-affinity preset",
+		},
 		"SchedulerName":     {Dropped, "home scheduling: a home profile"},
 		"SchedulingGates":   {Dropped, "home scheduling: a bound pod has none"},
 		"WorkloadRef":       {Dropped, "home scheduling: a home object"},

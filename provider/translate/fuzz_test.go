@@ -17,48 +17,60 @@ import (
 // seeds are pods as they come from users, from admission, and from those who try something. `go test` runs them all.
 var seeds = map[string]string{
 	"nothing": `{}`,
-	"everything that is too much": `{"spec":{"hostNetwork":true,"hostPID":true,"hostIPC":true,"serviceAccountName":"a",` +
-		`"nodeName":"n","priority":2000001000,"priorityClassName":"system-node-critical",` +
-		`"tolerations":[{"operator":"Exists"},{"key":"virtual-node.liqo.io/not-allowed","operator":"Exists"}],` +
-		`"containers":[{"name":"c","securityContext":{"privileged":true},"ports":[{"hostPort":1,"containerPort":1}]}]}}`,
-	"forged marks": `{"metadata":{"namespace":"shop","uid":"1","labels":{"offloading.liqo.io/origin":"x"},` +
-		`"annotations":{"offloading.liqo.io/home-uid":"2","offloading.liqo.io/home-namespace":"kube-system"}}}`,
-	"a disk of the host and a token": `{"spec":{"volumes":[{"name":"v","projected":{"sources":[` +
-		`{"serviceAccountToken":{"path":"t"}}]}},{"name":"h","hostPath":{"path":"/"}}]}}`,
-	"what home's admission adds": `{"metadata":{"uid":"1"},"spec":{"serviceAccountName":"builder","containers":[` +
-		`{"name":"c","volumeMounts":[{"name":"kube-api-access-1","mountPath":"/var/run/secrets"}]}],"volumes":[` +
-		`{"name":"kube-api-access-1","projected":{"defaultMode":420,"sources":[{"serviceAccountToken":` +
-		`{"expirationSeconds":3607,"path":"token"}},{"configMap":{"name":"kube-root-ca.crt","items":[{"key":"ca.crt",` +
-		`"path":"ca.crt"}]}},{"downwardAPI":{"items":[{"path":"namespace","fieldRef":{"apiVersion":"v1",` +
-		`"fieldPath":"metadata.namespace"}}]}}]}}]}}`,
-	"the provider's API server": `{"metadata":{"annotations":{"liqo.io/api-server-support":"remote",` +
-		`"liqo.io/remote-service-account-name":"admin"}},"spec":{"serviceAccountName":"builder","volumes":[{"name":"t",` +
-		`"projected":{"sources":[{"serviceAccountToken":{"path":"t","audience":"vault"}},` +
-		`{"podCertificate":{"signerName":"example.com/x"}},{"clusterTrustBundle":{"path":"x"}}]}}]}}`,
+	"everything that is too much": "" +
+		`{"spec":{"hostNetwork":true,"hostPID":true,"hostIPC":true,"serviceAccountName":"a","nodeName":"n",` +
+		`"priority":2000001000,"priorityClassName":"system-node-critical","tolerations":[{` +
+		`"operator":"Exists"},{"key":"virtual-node.liqo.io/not-allowed","operator":"Exists"}],"containers":[{` +
+		`"name":"c","securityContext":{"privileged":true},"ports":[{"hostPort":1,"containerPort":1}]}]}}`,
+	"forged marks": "" +
+		`{"metadata":{"namespace":"shop","uid":"1","labels":{"offloading.liqo.io/origin":"x"},"annotations":{` +
+		`"offloading.liqo.io/home-uid":"2","offloading.liqo.io/home-namespace":"kube-system"}}}`,
+	"a disk of the host and a token": "" +
+		`{"spec":{"volumes":[{"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"t"}}]}},{` +
+		`"name":"h","hostPath":{"path":"/"}}]}}`,
+	"what home's admission adds": "" +
+		`{"metadata":{"uid":"1"},"spec":{"serviceAccountName":"builder","containers":[{"name":"c",` +
+		`"volumeMounts":[{"name":"kube-api-access-1","mountPath":"/var/run/secrets"}]}],"volumes":[{` +
+		`"name":"kube-api-access-1","projected":{"defaultMode":420,"sources":[{"serviceAccountToken":{` +
+		`"expirationSeconds":3607,"path":"token"}},{"configMap":{"name":"kube-root-ca.crt","items":[{` +
+		`"key":"ca.crt","path":"ca.crt"}]}},{"downwardAPI":{"items":[{"path":"namespace","fieldRef":{` +
+		`"apiVersion":"v1","fieldPath":"metadata.namespace"}}]}}]}}]}}`,
+	"the provider's API server": "" +
+		`{"metadata":{"annotations":{"liqo.io/api-server-support":"remote",` +
+		`"liqo.io/remote-service-account-name":"admin"}},"spec":{"serviceAccountName":"builder","volumes":[{` +
+		`"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"t","audience":"vault"}},{` +
+		`"podCertificate":{"signerName":"example.com/x"}},{"clusterTrustBundle":{"path":"x"}}]}}]}}`,
 	"an API server of nobody": `{"metadata":{"annotations":{"liqo.io/api-server-support":"both"}}}`,
-	"every token there is": `{"metadata":{"annotations":{"liqo.io/api-server-support":"home"}},"spec":{"volumes":[` +
-		`{"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"a","expirationSeconds":-1}},` +
-		`{"serviceAccountToken":{"path":"b","expirationSeconds":9223372036854775807}},{},` +
-		`{"serviceAccountToken":{"path":"c","audience":"vault"}},{"secret":{"name":"mine"}}]}},{"name":"p",` +
+	"every token there is": "" +
+		`{"metadata":{"annotations":{"liqo.io/api-server-support":"home"}},"spec":{"volumes":[{"name":"t",` +
+		`"projected":{"sources":[{"serviceAccountToken":{"path":"a","expirationSeconds":-1}},{` +
+		`"serviceAccountToken":{"path":"b","expirationSeconds":9223372036854775807}},{},{` +
+		`"serviceAccountToken":{"path":"c","audience":"vault"}},{"secret":{"name":"mine"}}]}},{"name":"p",` +
 		`"projected":null}]}}`,
-	"anti-affinity against everybody": `{"metadata":{"namespace":"shop","annotations":` +
-		`{"liqo.io/anti-affinity-preset":"propagate"}},"spec":{"affinity":{"podAntiAffinity":{` +
-		`"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"kubernetes.io/hostname","labelSelector":{},` +
-		`"namespaceSelector":{}},{"topologyKey":"zone","namespaces":["kube-system"]},{"topologyKey":"zone",` +
-		`"namespaceSelector":{"matchLabels":{"a":"b"}},"matchLabelKeys":["a"]}],` +
-		`"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"podAffinityTerm":{"namespaces":["shop"]}}]}}}}`,
-	"anti-affinity by our own marks": `{"metadata":{"labels":{"offloading.liqo.io/origin":"x","app":"web"},` +
-		`"annotations":{"liqo.io/anti-affinity-preset":"hard"}}}`,
-	"environment of all kinds": `{"spec":{"initContainers":[{"name":"i","envFrom":[{"configMapRef":{"name":` +
-		`"kube-root-ca.crt"}},{"secretRef":{"name":"s"}},{}]}],"containers":[{"name":"c","env":[{"name":"A","valueFrom":` +
-		`{"fieldRef":{"fieldPath":"spec.host"}}},{"name":"B","valueFrom":{"configMapKeyRef":{"name":"kube-root-ca.crt",` +
-		`"key":"ca.crt"}}},{"name":"C","valueFrom":{}},{"name":"KUBERNETES_SERVICE_PORT","value":"1"},` +
-		`{"name":"D","valueFrom":{"resourceFieldRef":{"resource":"limits.cpu"}}}]}],"ephemeralContainers":[{"name":"e",` +
-		`"env":[{"name":"N","valueFrom":{"fieldRef":{"fieldPath":"metadata.namespace"}}}]}],"volumes":[{"name":"d",` +
-		`"downwardAPI":{"items":[{"path":"u","fieldRef":{"fieldPath":"metadata.uid"}},{"path":"r"}]}},{"name":"e"}]}}`,
-	"one that passes restricted": `{"spec":{"securityContext":{"runAsNonRoot":true,"seccompProfile":` +
-		`{"type":"RuntimeDefault"}},"containers":[{"name":"c","securityContext":{"allowPrivilegeEscalation":false,` +
-		`"capabilities":{"drop":["ALL"]}}}]}}`,
+	"anti-affinity against everybody": "" +
+		`{"metadata":{"namespace":"shop","annotations":{"liqo.io/anti-affinity-preset":"propagate"}},"spec":{` +
+		`"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{` +
+		`"topologyKey":"kubernetes.io/hostname","labelSelector":{},"namespaceSelector":{}},{` +
+		`"topologyKey":"zone","namespaces":["kube-system"]},{"topologyKey":"zone","namespaceSelector":{` +
+		`"matchLabels":{"a":"b"}},"matchLabelKeys":["a"]}],` +
+		`"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":1,"podAffinityTerm":{"namespaces":[` +
+		`"shop"]}}]}}}}`,
+	"anti-affinity by our own marks": "" +
+		`{"metadata":{"labels":{"offloading.liqo.io/origin":"x","app":"web"},"annotations":{` +
+		`"liqo.io/anti-affinity-preset":"hard"}}}`,
+	"environment of all kinds": "" +
+		`{"spec":{"initContainers":[{"name":"i","envFrom":[{"configMapRef":{"name":"kube-root-ca.crt"}},{` +
+		`"secretRef":{"name":"s"}},{}]}],"containers":[{"name":"c","env":[{"name":"A","valueFrom":{` +
+		`"fieldRef":{"fieldPath":"spec.host"}}},{"name":"B","valueFrom":{"configMapKeyRef":{` +
+		`"name":"kube-root-ca.crt","key":"ca.crt"}}},{"name":"C","valueFrom":{}},{` +
+		`"name":"KUBERNETES_SERVICE_PORT","value":"1"},{"name":"D","valueFrom":{"resourceFieldRef":{` +
+		`"resource":"limits.cpu"}}}]}],"ephemeralContainers":[{"name":"e","env":[{"name":"N","valueFrom":{` +
+		`"fieldRef":{"fieldPath":"metadata.namespace"}}}]}],"volumes":[{"name":"d","downwardAPI":{"items":[{` +
+		`"path":"u","fieldRef":{"fieldPath":"metadata.uid"}},{"path":"r"}]}},{"name":"e"}]}}`,
+	"one that passes restricted": "" +
+		`{"spec":{"securityContext":{"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}},` +
+		`"containers":[{"name":"c","securityContext":{"allowPrivilegeEscalation":false,"capabilities":{` +
+		`"drop":["ALL"]}}}]}}`,
 }
 
 func FuzzPod(f *testing.F) {
@@ -115,7 +127,8 @@ func neverWider(t *testing.T, home, away *corev1.Pod, support string) {
 		t.Error("the security context or the volumes are not the home pod's")
 	}
 	if away.Annotations[v1beta1.AnnotationHomeUID] != string(home.UID) ||
-		away.Annotations[v1beta1.AnnotationHomeNamespace] != home.Namespace || away.Labels[v1beta1.LabelOrigin] != "home" {
+		away.Annotations[v1beta1.AnnotationHomeNamespace] != home.Namespace ||
+		away.Labels[v1beta1.LabelOrigin] != "home" {
 		t.Error("it says that it is somebody else's")
 	}
 	for _, x := range s.Tolerations {

@@ -51,7 +51,8 @@ func TestWhichAPIServer(t *testing.T) {
 			}
 			to := target(nil)
 			to.Access = a
-			if got := to.Refusal(home); (got == "") != (tc.wantRefusal == "") || !strings.Contains(got, tc.wantRefusal) {
+			got := to.Refusal(home)
+			if (got == "") != (tc.wantRefusal == "") || !strings.Contains(got, tc.wantRefusal) {
 				t.Errorf("want refusal %q, got %q", tc.wantRefusal, got)
 			}
 		})
@@ -68,7 +69,8 @@ func injected() corev1.Volume {
 				LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
 				Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}}}},
 			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{{
-				Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"},
+				Path:     "namespace",
+				FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"},
 			}}}},
 		}}}}
 }
@@ -79,7 +81,7 @@ func tokenSource(audience string, seconds *int64) corev1.VolumeProjection {
 }
 
 func TestHomesTokenTakesThePlaceOfTheKubelets(t *testing.T) {
-	mount := []corev1.VolumeMount{{Name: "kube-api-access-x1", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount"}}
+	mount := []corev1.VolumeMount{{Name: "kube-api-access-x1", MountPath: "/var/run/secrets/kubernetes.io"}}
 	home := pod(asks(v1beta1.APIServerSupportHome))
 	home.Spec.ServiceAccountName = "builder"
 	home.Spec.Volumes = []corev1.Volume{injected()}
@@ -118,11 +120,15 @@ func TestTokens(t *testing.T) {
 		sources []corev1.VolumeProjection
 		want    []Token
 	}{
-		"not asked for":          {sources: []corev1.VolumeProjection{tokenSource("", nil)}},
-		"turned off":             {support: "disabled", sources: []corev1.VolumeProjection{tokenSource("", nil)}},
-		"the provider's":         {support: "remote", sources: []corev1.VolumeProjection{tokenSource("", nil)}},
-		"none is mounted":        {support: "home", sources: []corev1.VolumeProjection{{Secret: &corev1.SecretProjection{}}}},
-		"an hour unless it says": {"home", []corev1.VolumeProjection{tokenSource("", nil)}, []Token{{"token-0", "", 3600}}},
+		"not asked for":  {sources: []corev1.VolumeProjection{tokenSource("", nil)}},
+		"turned off":     {support: "disabled", sources: []corev1.VolumeProjection{tokenSource("", nil)}},
+		"the provider's": {support: "remote", sources: []corev1.VolumeProjection{tokenSource("", nil)}},
+		"none is mounted": {
+			support: "home", sources: []corev1.VolumeProjection{{Secret: &corev1.SecretProjection{}}},
+		},
+		"an hour unless it says": {
+			"home", []corev1.VolumeProjection{tokenSource("", nil)}, []Token{{"token-0", "", 3600}},
+		},
 		"as long as it says": {
 			"home", []corev1.VolumeProjection{tokenSource("", ptr.To[int64](900))}, []Token{{"token-0", "", 900}},
 		},
