@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -82,9 +83,14 @@ type watchedConn struct {
 	gone     func()
 }
 
-// Read tells of the end before it returns it.
+// Read tells of the end before it returns it. It asks the connection itself: the reader of net/http would end the
+// request's context at the end, and that would look as if the agent stopped.
 func (c *watchedConn) Read(p []byte) (int, error) {
-	n, err := c.from.Read(p)
+	var from io.Reader = c.Conn
+	if c.from.Buffered() > 0 {
+		from = c.from
+	}
+	n, err := from.Read(p)
 	if err != nil {
 		c.gone()
 	}
