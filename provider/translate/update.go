@@ -97,12 +97,16 @@ func (u *Update) Lag(away *corev1.Pod) Lag {
 func drifted(want, have map[string]string) bool {
 	for key, value := range want {
 		is, ok := have[key]
-		if !ok || is != value && is != shrink(value) {
+		if !placed(key) && (!ok || is != value && is != shrink(value)) {
 			return true
 		}
 	}
 	return false
 }
+
+// placed tells labels by which an API server says, when a pod is bound, where that is. They are sent with the creation,
+// and the provider's word about its own nodes then stands.
+func placed(key string) bool { return key == corev1.LabelTopologyZone || key == corev1.LabelTopologyRegion }
 
 // missing returns the ephemeral containers that the remote pod lacks. Those that it has never change.
 func (u *Update) missing(away *corev1.Pod) []corev1.EphemeralContainer {
@@ -140,9 +144,10 @@ func shrink(value string) string {
 
 // parts returns a digest of each part of a remote pod that can change.
 func parts(pod *corev1.Pod) map[string]string {
-	annotations := maps.Clone(pod.Annotations)
+	labels, annotations := maps.Clone(pod.Labels), maps.Clone(pod.Annotations)
+	maps.DeleteFunc(labels, func(key, _ string) bool { return placed(key) })
 	delete(annotations, v1beta1.AnnotationTaken)
-	out := map[string]string{partMetadata: digest("%q%q", pod.Labels, annotations)}
+	out := map[string]string{partMetadata: digest("%q%q", labels, annotations)}
 	s := &pod.Spec
 	if len(s.Tolerations) > 0 {
 		var all string

@@ -128,7 +128,7 @@ func debugger(name string) corev1.EphemeralContainer {
 // rich is a home pod that has something of everything that can change.
 func rich(change func(*corev1.Pod)) *corev1.Pod {
 	return pod(func(p *corev1.Pod) {
-		p.Labels = map[string]string{"app": "web"}
+		p.Labels = map[string]string{"app": "web", corev1.LabelTopologyZone: "provider-1"}
 		p.Annotations = map[string]string{"note": "n"}
 		p.Spec.ActiveDeadlineSeconds = ptr.To[int64](100)
 		p.Spec.Tolerations = []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}}
@@ -163,6 +163,9 @@ func TestUpdateSendsExactlyWhatHomeChanged(t *testing.T) {
 			change: func(p *corev1.Pod) { p.Annotations["note"] = "m" },
 			meddle: func(p *corev1.Pod) { p.Labels["theirs"], p.Annotations["cni"] = "x", "y" },
 			want:   []sent{{"", "annotations", `{"metadata":{"annotations":{"note":"m"}}}`}},
+		},
+		"the provider's word about its zones": {
+			meddle: func(p *corev1.Pod) { p.Labels[corev1.LabelTopologyZone] = "cellar" },
 		},
 		"an image": {
 			change: func(p *corev1.Pod) { p.Spec.Containers[0].Image = "j" },

@@ -254,13 +254,13 @@ func (u *Update) taken(live *corev1.Pod) string {
 func differing(want, have map[string]string, ours map[string]any) map[string]any {
 	out := map[string]any{}
 	for key, value := range want {
-		if is, ok := have[key]; key != v1beta1.AnnotationTaken && (!ok || is != value) {
+		if is, ok := have[key]; key != v1beta1.AnnotationTaken && !placed(key) && (!ok || is != value) {
 			out[key] = value
 		}
 	}
 	for key := range have {
 		_, owned := ours["f:"+key]
-		if _, ok := want[key]; owned && !ok {
+		if _, ok := want[key]; owned && !ok && !placed(key) {
 			out[key] = nil
 		}
 	}
