@@ -106,7 +106,9 @@ func drifted(want, have map[string]string) bool {
 
 // placed tells labels by which an API server says, when a pod is bound, where that is. They are sent with the creation,
 // and the provider's word about its own nodes then stands.
-func placed(key string) bool { return key == corev1.LabelTopologyZone || key == corev1.LabelTopologyRegion }
+func placed(key string) bool {
+	return key == corev1.LabelTopologyZone || key == corev1.LabelTopologyRegion
+}
 
 // missing returns the ephemeral containers that the remote pod lacks. Those that it has never change.
 func (u *Update) missing(away *corev1.Pod) []corev1.EphemeralContainer {

@@ -125,8 +125,16 @@ func debugger(name string) corev1.EphemeralContainer {
 	}
 }
 
+// debug adds an ephemeral container.
+func debug(name string) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, debugger(name))
+	}
+}
+
 // rich is a home pod that has something of everything that can change.
 func rich(change func(*corev1.Pod)) *corev1.Pod {
+	always := ptr.To(corev1.ContainerRestartPolicyAlways)
 	return pod(func(p *corev1.Pod) {
 		p.Labels = map[string]string{"app": "web", corev1.LabelTopologyZone: "provider-1"}
 		p.Annotations = map[string]string{"note": "n"}
@@ -135,7 +143,7 @@ func rich(change func(*corev1.Pod)) *corev1.Pod {
 		p.Spec.Containers[0].Resources = cpu("1", "2")
 		p.Spec.InitContainers = []corev1.Container{
 			{Name: "once", Image: "i", Resources: cpu("1", "2")},
-			{Name: "side", Image: "i", RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), Resources: cpu("1", "2")},
+			{Name: "side", Image: "i", RestartPolicy: always, Resources: cpu("1", "2")},
 		}
 		if change != nil {
 			change(p)
@@ -190,7 +198,8 @@ func TestUpdateSendsExactlyWhatHomeChanged(t *testing.T) {
 				p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "theirs", Operator: "Exists"})
 			},
 			want: []sent{{"", "tolerations", `{"metadata":{"resourceVersion":"7"},"spec":{"tolerations":[` +
-				`{"key":"gpu","operator":"Exists"},{"key":"theirs","operator":"Exists"},{"key":"new","operator":"Exists"}]}}`}},
+				`{"key":"gpu","operator":"Exists"},{"key":"theirs","operator":"Exists"},` +
+				`{"key":"new","operator":"Exists"}]}}`}},
 		},
 		"the seconds of a toleration": {
 			change: func(p *corev1.Pod) { p.Spec.Tolerations[0].TolerationSeconds = ptr.To[int64](9) },
@@ -234,8 +243,7 @@ func TestUpdateSendsExactlyWhatHomeChanged(t *testing.T) {
 			want:   []sent{{"", "our record", `{}`}},
 		},
 		"an ephemeral container": {
-			change: func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debugger("d")} },
-			meddle: func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debugger("theirs")} },
+			change: debug("d"), meddle: debug("theirs"),
 			want: []sent{{"ephemeralcontainers", "ephemeral container d",
 				`{"spec":{"ephemeralContainers":[{"image":"busybox","name":"d","resources":{}}]}}`}},
 		},
@@ -349,7 +357,6 @@ func TestUpdateThatIsRefusedInPart(t *testing.T) {
 func TestLag(t *testing.T) {
 	long := strings.Repeat("x", 4096)
 	annotated := func(p *corev1.Pod) { p.Annotations["long"] = long }
-	debug := func(p *corev1.Pod) { p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debugger("d")} }
 	for name, tc := range map[string]struct {
 		change, meddle func(*corev1.Pod)
 		want           Lag
@@ -363,9 +370,11 @@ func TestLag(t *testing.T) {
 		"the provider takes our record": {
 			meddle: func(p *corev1.Pod) { delete(p.Annotations, v1beta1.AnnotationTaken) }, want: Behind,
 		},
-		"home changes an image":          {change: func(p *corev1.Pod) { p.Spec.Containers[0].Image = "j" }, want: Behind},
+		"home changes an image": {
+			change: func(p *corev1.Pod) { p.Spec.Containers[0].Image = "j" }, want: Behind,
+		},
 		"home changes a label":           {change: func(p *corev1.Pod) { p.Labels["app"] = "x" }, want: Behind},
-		"home adds a container to debug": {change: debug, want: Behind},
+		"home adds a container to debug": {change: debug("d"), want: Behind},
 		"home changes its status": {
 			change: func(p *corev1.Pod) { p.Status.Phase, p.ResourceVersion = corev1.PodRunning, "9" }, want: InStep,
 		},

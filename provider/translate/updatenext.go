@@ -139,8 +139,8 @@ func (d *draft) containers(want, live *corev1.Pod, diff func(want, has *corev1.C
 	}
 }
 
-// differingAmounts returns the quantities that differ. None is taken away: the API does not allow it, and what home does
-// not mention may be the provider's.
+// differingAmounts returns the quantities that differ. None is taken away: the API does not allow it, and what home
+// does not mention may be the provider's.
 func differingAmounts(want, live corev1.ResourceRequirements) map[string]map[string]string {
 	has := amounts(live)
 	var out map[string]map[string]string

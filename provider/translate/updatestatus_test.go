@@ -65,7 +65,8 @@ func TestARefusalIsOneConditionWithBounds(t *testing.T) {
 	later := View{Now: before}
 	home.Status = later.Refused(home, "second")
 	want := []corev1.PodCondition{{
-		Type: UpdateRefused, Status: corev1.ConditionTrue, Reason: "Refused", Message: "second", LastTransitionTime: since,
+		Type: UpdateRefused, Status: corev1.ConditionTrue, Reason: "Refused", Message: "second",
+		LastTransitionTime: since,
 	}}
 	if diff := cmp.Diff(want, home.Status.Conditions); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
@@ -85,9 +86,11 @@ func TestTheLabelAboutAProviderThatCannotBeReached(t *testing.T) {
 		want        string
 		silent      bool // nothing is written
 	}{
-		"nothing to say":             {phase: corev1.PodRunning, silent: true},
-		"unreachable":                {unreachable: true, phase: corev1.PodRunning, want: "true"},
-		"still unreachable":          {has: "true", unreachable: true, phase: corev1.PodRunning, want: "true", silent: true},
+		"nothing to say": {phase: corev1.PodRunning, silent: true},
+		"unreachable":    {unreachable: true, phase: corev1.PodRunning, want: "true"},
+		"still unreachable": {
+			has: "true", unreachable: true, phase: corev1.PodRunning, want: "true", silent: true,
+		},
 		"back":                       {has: "true", phase: corev1.PodRunning},
 		"unreachable, and finished":  {unreachable: true, phase: corev1.PodSucceeded, silent: true},
 		"finished meanwhile":         {has: "true", unreachable: true, phase: corev1.PodFailed},
