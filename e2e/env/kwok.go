@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -22,9 +21,6 @@ var stages string
 // fakeNode marks the nodes that kwok plays; it leaves all others, virtual ones above all, alone.
 const fakeNode = "playground.twinspace/fake"
 
-// podsLog is what every fake pod of a cluster answers when it is asked for its log.
-const podsLog = "pods.log"
-
 func (c *Cluster) kwok() component {
 	return component{
 		cluster: c, name: Kwok, program: "kwok", ports: []int{c.ports[Kwok]},
@@ -41,43 +37,6 @@ func (c *Cluster) kwok() component {
 			"--tls-cert-file=" + c.cert(certServing), "--tls-private-key-file=" + c.key(certServing),
 		},
 	}
-}
-
-// kwokConfiguration writes the stages and the log of the fake pods, in the format of a container runtime.
-func (c *Cluster) kwokConfiguration() error {
-	config := stages + fmt.Sprintf(`---
-apiVersion: config.kwok.x-k8s.io/v1alpha1
-kind: KwokConfiguration
-options:
-  enableDebuggingHandlers: true
-  enableProfilingHandler: false
-  podPlayStageParallelism: 16
-  nodePlayStageParallelism: 4
-  nodeLeaseParallelism: 4
-  podsOnNodeSyncParallelism: 4
----
-apiVersion: kwok.x-k8s.io/v1alpha1
-kind: ClusterLogs
-metadata:
-  name: pods
-spec:
-  logs:
-  - logsFile: %q
-    previousLogsFile: %q
-`, c.path(podsLog), c.path(podsLog))
-	if err := writeFile(c.path("kwok.yaml"), []byte(config)); err != nil {
-		return err
-	}
-	now := c.env.opts.Clock.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
-	var log strings.Builder
-	for _, line := range []string{
-		"hello from cluster " + c.Name,
-		"this log was read through the API server of " + c.Name + ", where the pod runs",
-		"the containers of a playground are played by kwok: all of them say this",
-	} {
-		_, _ = fmt.Fprintf(&log, "%s stdout F %s\n", now, line)
-	}
-	return writeFile(c.path(podsLog), []byte(log.String()))
 }
 
 // kwokRole is what fake kubelets may do.
