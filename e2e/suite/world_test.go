@@ -44,9 +44,12 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	playground, err = env.Up(ctx, env.Options{
 		Dir: dir, Bin: filepath.Join(root, "bin"), Ours: raced(root), Providers: 2, Nodes: 3, Peer: true, Tied: true,
-		Exec:  true,
-		Agent: []string{"--release-after=" + patience.String(), "--unfit-for=" + grudge.String()},
-		Out:   os.Stderr,
+		Exec: true,
+		Agent: []string{
+			"--release-after=" + patience.String(), "--unfit-for=" + grudge.String(),
+			"--home-api-server=" + homeAPIServer,
+		},
+		Out: os.Stderr,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "start playground:", err)
