@@ -26,8 +26,8 @@ func TestRefusalsAreCountedOncePerAttemptAndReason(t *testing.T) {
 	}
 	r.status(&cycle{}, twin)
 	want := `
-# HELP scheduler_offloading_refusals_total [ALPHA] Attempts to schedule a pod in which the policy of its namespace ` +
-		`kept it from at least one node, by reason.
+# HELP scheduler_offloading_refusals_total [ALPHA] Attempts to schedule a pod in which the policy of its namespace, ` +
+		`or what a provider has left, kept it from at least one node, by reason.
 # TYPE scheduler_offloading_refusals_total counter
 scheduler_offloading_refusals_total{reason="ClusterNotSelected"} 2
 scheduler_offloading_refusals_total{reason="TwinNotReady"} 1
