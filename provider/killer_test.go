@@ -152,6 +152,7 @@ func (k *killing) line(plane int) line {
 	config := k.planes[plane].Config()
 	config.UserAgent = agentName
 	config.QPS = -1
+	config.ContentType, config.AcceptContentTypes = "application/json", "application/json" // which can be read on the way
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		k.Error(err)
@@ -159,7 +160,7 @@ func (k *killing) line(plane int) line {
 	return line{config, transport}
 }
 
-// client returns a client through which an incarnation speaks. It speaks JSON, which can be read on the way.
+// client returns a client through which an incarnation speaks.
 func (i *incarnation) client(t *testing.T, l line, to side) kubernetes.Interface {
 	set, err := kubernetes.NewForConfigAndClient(l.config, &http.Client{Transport: &mouth{i, l.transport, to}})
 	if err != nil {
@@ -218,6 +219,8 @@ func (k *killing) kubelet(ctx context.Context) error {
 		switch {
 		case c.Gone || translate.HomeUID(pod, "home") == "":
 			return false, nil
+		case ptr.Deref(pod.DeletionGracePeriodSeconds, 1) == 0:
+			return false, nil // it is on its way out
 		case pod.DeletionTimestamp != nil:
 			return false, k.letGone(ctx, pod)
 		case pod.Spec.NodeName == "":

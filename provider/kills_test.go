@@ -204,6 +204,14 @@ func (k *killing) user(ctx context.Context, name string, many int) error {
 	return nil
 }
 
+func describe(pod *corev1.Pod) string {
+	if pod == nil {
+		return "not heard of"
+	}
+	return fmt.Sprintf("%s (%s), deleted at %v, %+v", pod.Status.Phase, pod.Status.Reason, pod.DeletionTimestamp,
+		pod.Status.Conditions)
+}
+
 // until waits for a change of one home pod.
 func (k *killing) until(ctx context.Context, pod *corev1.Pod, what string, is func(history.Change) bool) error {
 	began := time.Now()
@@ -218,7 +226,7 @@ func (k *killing) until(ctx context.Context, pod *corev1.Pod, what string, is fu
 		return is(c), nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait until pod %s %s: %w; it is %+v", pod.Name, what, err, last)
+		return fmt.Errorf("wait until pod %s %s: %w; it is %s", pod.Name, what, err, describe(last))
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
