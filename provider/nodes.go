@@ -132,8 +132,11 @@ func (n *Nodes) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 	}
 	state, err := n.step(&vn, node)(ctx, &vn, node)
 	n.setConditions(&vn, state)
-	n.tell(before, &vn, state)
-	return reconcile.Result{RequeueAfter: state.poll}, errors.Join(err, n.patchStatus(ctx, before, &vn))
+	written, statusErr := n.patchStatus(ctx, before, &vn)
+	if written { // a lost race comes back, and would be told twice
+		n.tell(before, &vn, state)
+	}
+	return reconcile.Result{RequeueAfter: state.poll}, errors.Join(err, statusErr)
 }
 
 // step returns what is to be done about a VirtualNode's Node.

@@ -110,18 +110,20 @@ func inOrder(n *corev1ac.NodeApplyConfiguration) *corev1ac.NodeApplyConfiguratio
 	return n
 }
 
-// patchStatus writes the conditions if they changed. They are a list that others write too, so the lock is needed.
-func (n *Nodes) patchStatus(ctx context.Context, before, after *v1beta1.VirtualNode) error {
+// patchStatus writes the conditions if they changed, and says whether it did. They are a list that others write too, so
+// the lock is needed.
+func (n *Nodes) patchStatus(ctx context.Context, before, after *v1beta1.VirtualNode) (bool, error) {
 	if equality.Semantic.DeepEqual(before.Status, after.Status) {
-		return nil
+		return false, nil
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	err := n.Status().Patch(ctx, after, patch)
-	if apierrors.IsConflict(err) {
-		return nil // what somebody else wrote is on its way to us, and brings us back
+	switch {
+	case err == nil:
+		return true, nil
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return false, nil // what somebody else wrote is on its way to us, and brings us back
+	default:
+		return false, fmt.Errorf("write status of VirtualNode: %w", err)
 	}
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("write status of VirtualNode: %w", err)
-	}
-	return nil
 }
