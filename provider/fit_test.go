@@ -274,3 +274,27 @@ func TestANodeNamesOnlySoMany(t *testing.T) {
 		t.Errorf("it says something else when it is asked again (-want,+got):\n%s", diff)
 	}
 }
+
+// A provider that grows when pods wait has to see them.
+func TestAVirtualNodeMayDeclareItsLargestFreeNode(t *testing.T) {
+	for name, test := range map[string]struct {
+		declared map[string]string
+		want     string
+	}{
+		"nothing is declared":   {nil, `{"cpu":"2"}`},
+		"something else is":     {map[string]string{"example.com/team": "blue"}, `{"cpu":"2"}`},
+		"that it does not say":  {map[string]string{v1beta1.AnnotationLargestFree: "{}"}, "{}"},
+		"that it is larger":     {map[string]string{v1beta1.AnnotationLargestFree: `{"cpu":"64"}`}, `{"cpu":"64"}`},
+		"whom it does not take": {map[string]string{v1beta1.AnnotationUnfit: "{}"}, `{"cpu":"2"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vn := build.VirtualNode("vn-1", provider)
+			vn.Spec.Annotations = test.declared
+			unfit := `{"a":"2026-11-21T12:10:00Z"}`
+			got := form{vn: vn, free: `{"cpu":"2"}`, unfit: unfit}.annotations()
+			if got[v1beta1.AnnotationLargestFree] != test.want || got[v1beta1.AnnotationUnfit] != unfit {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

@@ -71,9 +71,13 @@ func (f form) labels() map[string]string {
 	return labels
 }
 
+// annotations lets the VirtualNode have its own largest free node: a provider that grows when pods wait has to see them.
 func (f form) annotations() map[string]string {
 	out := map[string]string{}
 	maps.Copy(out, f.vn.Spec.Annotations)
+	if _, declared := out[v1beta1.AnnotationLargestFree]; declared {
+		f.free = ""
+	}
 	for key, value := range map[string]string{
 		annotationTaints: taintKeys(f.ownTaints()), v1beta1.AnnotationLargestFree: f.free,
 		v1beta1.AnnotationUnfit: f.unfit,
