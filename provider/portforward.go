@@ -36,7 +36,7 @@ const (
 func (s *Streams) portForward(w http.ResponseWriter, r *http.Request) {
 	to, err := targetOf(r.Context())
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		refuse(w, http.StatusInternalServerError, err.Error())
 		return
 	}
 	var away io.ReadWriteCloser
@@ -47,7 +47,7 @@ func (s *Streams) portForward(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil:
-		http.Error(w, fmt.Sprintf("provider %s: %v", s.pods.opts.Destination, err), http.StatusBadGateway)
+		refuse(w, http.StatusBadGateway, fmt.Sprintf("provider %s: %v", s.pods.opts.Destination, err))
 		return
 	case away == nil: // the client has been told what is wrong with its request
 		return
@@ -65,7 +65,7 @@ func (s *Streams) portForward(w http.ResponseWriter, r *http.Request) {
 // forwardSPDY is for kubectl and everything else that home's API server makes SPDY of.
 func (s *Streams) forwardSPDY(w http.ResponseWriter, r *http.Request, to target) (io.ReadWriteCloser, error) {
 	if !httpstream.IsUpgradeRequest(r) || !strings.EqualFold(r.Header.Get(httpstream.HeaderUpgrade), spdy31) {
-		http.Error(w, "port-forward needs a connection that changes to "+spdy31, http.StatusBadRequest)
+		refuse(w, http.StatusBadRequest, "port-forward needs a connection that changes to "+spdy31)
 		return nil, nil
 	}
 	if _, err := httpstream.Handshake(r, w, []string{portforward.PortForwardProtocolV1Name}); err != nil {
@@ -112,7 +112,7 @@ func (s *Streams) forwardWebSocket(w http.ResponseWriter, r *http.Request, to ta
 	for _, text := range strings.Split(strings.Join(to.query[corev1.PortHeader], ","), ",") {
 		port, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || port == 0 {
-			http.Error(w, fmt.Sprintf("port %q is not a port", text), http.StatusBadRequest)
+			refuse(w, http.StatusBadRequest, fmt.Sprintf("port %q is not a port", text))
 			return nil, nil
 		}
 		options.Ports = append(options.Ports, int32(port))

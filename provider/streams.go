@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -86,7 +87,7 @@ func (s *Streams) toPod(kind string, next http.Handler) http.Handler {
 		defer s.running.Done()
 		away, err := s.pods.living(r.Context(), key{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")})
 		if err != nil {
-			http.Error(w, err.Error(), statusOf(err))
+			refuse(w, statusOf(err), err.Error())
 			return
 		}
 		defer s.pods.opts.Metrics.stream(kind)()
@@ -151,4 +152,22 @@ func statusOf(err error) int {
 	default:
 		return http.StatusBadGateway
 	}
+}
+
+// refuse says what is wrong as API servers do. Clients of streams take plain text with a colon in it for YAML, and show
+// nothing of it.
+func refuse(w http.ResponseWriter, code int, message string) {
+	status := metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Code: int32(code), Message: message, //nolint:gosec // G115: an HTTP status
+	}
+	switch code {
+	case http.StatusNotFound:
+		status.Reason = metav1.StatusReasonNotFound
+	case http.StatusBadRequest:
+		status.Reason = metav1.StatusReasonBadRequest
+	}
+	w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(status) // whoever does not listen is not told
 }

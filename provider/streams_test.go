@@ -329,7 +329,7 @@ func TestRequestsThatAreNoStreams(t *testing.T) {
 		},
 		"a port that is none": {
 			http.MethodGet, "/portForward/%s/web?port=seven",
-			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, http.StatusBadRequest, `"seven" is not a port`,
+			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, http.StatusBadRequest, `\"seven\" is not a port`,
 		},
 		"by another method": {http.MethodPut, "/portForward/%s/web", nil, http.StatusMethodNotAllowed, ""},
 	} {
