@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -67,10 +68,7 @@ func Join(ctx context.Context, cluster *env.Cluster, opts Options) (*Node, error
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	n := &Node{
-		Name: opts.Name, opts: opts, cluster: cluster, ended: make(chan struct{}),
-		cgroup: fmt.Sprintf("twinspace-%d", os.Getpid()),
-	}
+	n := &Node{Name: opts.Name, opts: opts, cluster: cluster, ended: make(chan struct{})}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	for _, step := range []func(context.Context) error{n.reserve, n.start, n.ready} {
@@ -102,11 +100,13 @@ func (n *Node) reserve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	subnet, err := freeSubnet(os.Getpid(), used)
+	id := rand.Uint32() //nolint:gosec // G404: a name, not a secret
+	subnet, err := freeSubnet(int(id), used)
 	if err != nil {
 		return err
 	}
-	n.cable = cable{name: fmt.Sprintf("twin%d", os.Getpid()), subnet: subnet}
+	n.cgroup = fmt.Sprintf("twinspace-%08x", id)
+	n.cable = cable{name: fmt.Sprintf("twin%08x", id), subnet: subnet}
 	n.Address = n.cable.theirs()
 	restore, err := remember("/proc/sys")
 	if err != nil {

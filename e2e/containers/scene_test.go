@@ -38,7 +38,9 @@ func newScene(t *testing.T, ns string) *scene {
 	s := &scene{WithT: NewWithT(t), t: t, ctx: t.Context(), home: playground.Consumer().Client(), ns: ns}
 	s.SetDefaultEventuallyTimeout(later)
 	s.SetDefaultEventuallyPollingInterval(poll)
-	s.create(build.Namespace(ns).Obj(), build.Offloading(ns).Strategy(v1beta1.Remote).Obj())
+	s.Eventually(func() error { return s.home.Create(s.ctx, build.Namespace(ns).Obj()) }).
+		Should(Succeed(), "once the namespace of an earlier run is gone")
+	s.create(build.Offloading(ns).Strategy(v1beta1.Remote).Obj())
 	t.Cleanup(func() {
 		// The test's own context is done by now.
 		if err := s.home.Delete(context.Background(), build.Namespace(ns).Obj()); err != nil {
