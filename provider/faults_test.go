@@ -278,8 +278,12 @@ func testCacheIsNotBelieved(s *shop) {
 	p, _ = s.agent(nil)
 	p.Release(s.node())
 	p.TwinReady(s.ns, s.twin)
-	s.gone(s.awayPod, orphan) // so it has looked at what there is
-	if got, err := s.awayPod("web"); err != nil || got.UID != away.UID || got.DeletionTimestamp != nil {
-		s.Errorf("the remote pod of a living pod was deleted: %v", err)
-	}
+	s.gone(s.awayPod, orphan) // so it looks at what there is
+	s.never("the remote pod of a living pod is deleted", func() error {
+		got, err := s.awayPod("web")
+		if err == nil && (got.UID != away.UID || got.DeletionTimestamp != nil) {
+			return errors.New("it is")
+		}
+		return err
+	})
 }
