@@ -131,26 +131,32 @@ func (c *Certificates) Reconcile(ctx context.Context, req reconcile.Request) (re
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	h := c.of(req.Name)
+	after, err := c.hold(ctx, &node, want)
+	return reconcile.Result{RequeueAfter: after}, err
+}
+
+// hold brings what is held for a Node one step on, and returns when to look again.
+func (c *Certificates) hold(ctx context.Context, node *corev1.Node, want identity) (time.Duration, error) {
+	h := c.of(node.Name)
 	if h.asked != nil && !h.asked.id.equal(want) {
 		h.asked = nil // the Node has moved: nobody needs the answer any more
 	}
 	if h.asked != nil {
-		if err := c.look(ctx, &node, h); err != nil {
-			return reconcile.Result{}, err
+		if err := c.look(ctx, node, h); err != nil {
+			return 0, err
 		}
 	}
 	now := c.Clock.Now()
 	due := h.due(want)
 	if h.asked == nil && !now.Before(due) {
 		if err := c.ask(ctx, h, want); err != nil {
-			return reconcile.Result{}, err
+			return 0, err
 		}
 	}
 	if h.asked != nil {
-		return reconcile.Result{RequeueAfter: patience(now.Sub(h.asked.at))}, nil
+		return patience(now.Sub(h.asked.at)), nil
 	}
-	return reconcile.Result{RequeueAfter: max(due.Sub(now), time.Second)}, nil
+	return max(due.Sub(now), time.Second), nil
 }
 
 // due returns when a certificate is to be asked for.

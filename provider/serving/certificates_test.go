@@ -46,7 +46,8 @@ type desk struct {
 
 func newDesk(t *testing.T, nodes ...client.Object) *desk {
 	t.Helper()
-	d := &desk{T: t, clock: testclock.NewFakeClock(time.Now().Truncate(time.Second)), recorder: events.NewFakeRecorder(10)}
+	now := time.Now().Truncate(time.Second) // which is how fine certificates are dated
+	d := &desk{T: t, clock: testclock.NewFakeClock(now), recorder: events.NewFakeRecorder(10)}
 	d.csrs = fake.NewClientset()
 	made := 0
 	d.csrs.PrependReactor("create", "certificatesigningrequests",

@@ -36,12 +36,8 @@ type facts struct {
 
 // decide says what is done about a request, and why.
 func decide(id identity, f facts) (answer, string) {
-	if f.virtualNode == nil || f.virtualNode.Spec.ClusterID != f.provider {
-		return pending, fmt.Sprintf("provider %s has no virtual node %s", f.provider, id.node)
-	}
-	if f.node == nil || f.node.Labels[v1beta1.LabelRemoteClusterID] != f.provider ||
-		f.node.Labels[v1beta1.LabelNodeType] != v1beta1.NodeTypeVirtual {
-		return pending, fmt.Sprintf("node %s is not there, or not of provider %s", id.node, f.provider)
+	if why := f.notOurs(id.node); why != "" {
+		return pending, why
 	}
 	for _, name := range id.dns {
 		if name != id.node {
@@ -53,18 +49,37 @@ func decide(id identity, f facts) (answer, string) {
 			return denied, fmt.Sprintf("%s is %s", ip, why)
 		}
 	}
-	has := identityOf(f.node)
+	if missing := id.beyond(identityOf(f.node)); missing != "" {
+		return pending, fmt.Sprintf("%s is not an address of node %s", missing, id.node)
+	}
+	return approved, fmt.Sprintf("it is of the agent of provider %s, for virtual node %s", f.provider, id.node)
+}
+
+// notOurs says why a Node is none that the provider's agent may speak for; "" if it is one.
+func (f facts) notOurs(node string) string {
+	if f.virtualNode == nil || f.virtualNode.Spec.ClusterID != f.provider {
+		return fmt.Sprintf("provider %s has no virtual node %s", f.provider, node)
+	}
+	if f.node == nil || f.node.Labels[v1beta1.LabelRemoteClusterID] != f.provider ||
+		f.node.Labels[v1beta1.LabelNodeType] != v1beta1.NodeTypeVirtual {
+		return fmt.Sprintf("node %s is not there, or not of provider %s", node, f.provider)
+	}
+	return ""
+}
+
+// beyond returns a name or address that the other identity has not, "" if there is none.
+func (id identity) beyond(other identity) string {
 	for _, ip := range id.ips {
-		if !slices.Contains(has.ips, ip) {
-			return pending, fmt.Sprintf("%s is not an address of node %s", ip, id.node)
+		if !slices.Contains(other.ips, ip) {
+			return ip.String()
 		}
 	}
 	for _, name := range id.dns {
-		if !slices.Contains(has.dns, name) {
-			return pending, fmt.Sprintf("%s is not an address of node %s", name, id.node)
+		if !slices.Contains(other.dns, name) {
+			return name
 		}
 	}
-	return approved, fmt.Sprintf("it is of the agent of provider %s, for virtual node %s", f.provider, id.node)
+	return ""
 }
 
 // reserved says whose an address is that no virtual Node may have; "" for others. Loopback addresses are everybody's:

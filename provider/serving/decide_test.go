@@ -59,7 +59,8 @@ func TestDecide(t *testing.T) {
 			}, approved, "it is of the agent of provider milan-id, for virtual node milan",
 		},
 		"a node of another provider": {
-			func(_ *identity, f *facts) { f.provider = "rome-id" }, pending, "provider rome-id has no virtual node milan",
+			func(_ *identity, f *facts) { f.provider = "rome-id" }, pending,
+			"provider rome-id has no virtual node milan",
 		},
 		"a VirtualNode that is not there yet": {
 			func(_ *identity, f *facts) { f.virtualNode = nil }, pending, "provider milan-id has no virtual node milan",

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -29,26 +30,30 @@ func pairOf(chain []byte, a *asked, now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
-	ours, err := x509.MarshalPKIXPublicKey(a.key.Public())
-	if err != nil {
-		return nil, fmt.Errorf("read our own key: %w", err)
-	}
-	if !bytes.Equal(leaf.RawSubjectPublicKeyInfo, ours) {
-		return nil, errors.New("the certificate is for another key")
-	}
 	if now.After(leaf.NotAfter) {
 		return nil, errors.New("the certificate has expired")
 	}
-	for _, name := range a.id.dns {
-		if err := leaf.VerifyHostname(name); err != nil {
-			return nil, fmt.Errorf("the certificate is not what was asked for: %w", err)
-		}
-	}
-	for _, ip := range a.id.ips {
-		if err := leaf.VerifyHostname(ip.String()); err != nil {
-			return nil, fmt.Errorf("the certificate is not what was asked for: %w", err)
-		}
-	}
 	pair.Leaf = leaf
-	return pair, nil
+	return pair, a.answeredBy(leaf)
+}
+
+// answeredBy returns an error if a certificate is not what was asked for.
+func (a *asked) answeredBy(leaf *x509.Certificate) error {
+	ours, err := x509.MarshalPKIXPublicKey(a.key.Public())
+	if err != nil {
+		return fmt.Errorf("read our own key: %w", err)
+	}
+	if !bytes.Equal(leaf.RawSubjectPublicKeyInfo, ours) {
+		return errors.New("the certificate is for another key")
+	}
+	hosts := slices.Clone(a.id.dns)
+	for _, ip := range a.id.ips {
+		hosts = append(hosts, ip.String())
+	}
+	for _, host := range hosts {
+		if err := leaf.VerifyHostname(host); err != nil {
+			return fmt.Errorf("the certificate is not what was asked for: %w", err)
+		}
+	}
+	return nil
 }

@@ -247,7 +247,7 @@ func testIssued(p *plane) {
 		len(leaf.ExtKeyUsage) != 1 || leaf.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth {
 		p.Errorf("subject %s, CA %t, usages %v", leaf.Subject, leaf.IsCA, leaf.ExtKeyUsage)
 	}
-	if life := leaf.NotAfter.Sub(time.Now()); life > lifetime || life < lifetime-time.Hour {
+	if life := time.Until(leaf.NotAfter); life > lifetime || life < lifetime-time.Hour {
 		p.Errorf("it lives for %s, want what was asked for", life)
 	}
 	p.handshake(issued)
