@@ -31,6 +31,8 @@ type facts struct {
 	existed bool
 	// unseen: this process has created the remote pod and the watch has not shown it yet.
 	unseen bool
+	// stalledHome and stalledAway: the API server has begun to delete the pod, and not gone on.
+	stalledHome, stalledAway bool
 }
 
 // action is what a decision asks for.
@@ -61,7 +63,7 @@ func decide(f facts) action {
 	case f.away == nil:
 		return decideWithoutRemote(f)
 	case f.owner != string(f.home.UID):
-		return unlessLeaving(f, removal(f.away, nil, doReplace))
+		return unlessLeaving(f, f.removal(nil, doReplace))
 	default:
 		return decideWithRemote(f)
 	}
@@ -70,11 +72,11 @@ func decide(f facts) action {
 func decideWithRemote(f facts) action {
 	deleting, finished := f.home.DeletionTimestamp != nil, translate.Finished(f.home.Status.Phase)
 	switch {
-	case deleting && removal(f.away, f.home.DeletionGracePeriodSeconds, doRemove) == doRemove:
+	case deleting && f.removal(f.home.DeletionGracePeriodSeconds, doRemove) == doRemove:
 		return unlessLeaving(f, doRemove)
 	case finished && !translate.Finished(f.away.Status.Phase):
 		// Home holds it for finished and has replaced it: it must not go on.
-		return unlessLeaving(f, removal(f.away, nil, doStop))
+		return unlessLeaving(f, f.removal(nil, doStop))
 	case finished:
 		return doWait
 	default:
@@ -86,7 +88,7 @@ func decideWithoutRemote(f facts) action {
 	finished := translate.Finished(f.home.Status.Phase)
 	switch {
 	case f.home.DeletionTimestamp != nil:
-		if finished && ptr.Deref(f.home.DeletionGracePeriodSeconds, 0) == 0 {
+		if finished && ptr.Deref(f.home.DeletionGracePeriodSeconds, 0) == 0 && !f.stalledHome {
 			return doWait // nothing but finalizers of others holds it
 		}
 		return onceSettled(f, doFinish)
@@ -109,6 +111,14 @@ func onceSettled(f facts, do action) action {
 		return do
 	}
 	return doWait
+}
+
+// removal is the function of that name, about a remote pod that may be half deleted.
+func (f facts) removal(grace *int64, do action) action {
+	if f.stalledAway {
+		return do
+	}
+	return removal(f.away, grace, do)
 }
 
 // removal returns the given action unless the remote pod is already being deleted, at least as fast as grace asks.

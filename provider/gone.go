@@ -29,7 +29,7 @@ func (p *Pods) orphan(ctx context.Context, w *work) error {
 	if lives {
 		return again{after: backoffMax} // of a Node that we do not serve, or not yet
 	}
-	if removal(w.away, ptr.To[int64](0), doOrphan) != doOrphan {
+	if w.removal(ptr.To[int64](0), doOrphan) != doOrphan {
 		return nil
 	}
 	return p.remove(ctx, w.key, w.away, ptr.To[int64](0))
@@ -140,7 +140,7 @@ func (p *Pods) finish(ctx context.Context, w *work) error {
 	if err := p.write(ctx, w, p.view().Ended(w.home, w.record.last)); err != nil {
 		return err
 	}
-	if ptr.Deref(w.home.DeletionGracePeriodSeconds, 0) == 0 {
+	if ptr.Deref(w.home.DeletionGracePeriodSeconds, 0) == 0 && !w.stalledHome {
 		return nil // nothing but finalizers of others holds it
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

@@ -204,7 +204,7 @@ func (k *killing) user(ctx context.Context, name string, many int) error {
 	return nil
 }
 
-func describe(pod *corev1.Pod) string {
+func seenAs(pod *corev1.Pod) string {
 	if pod == nil {
 		return "not heard of"
 	}
@@ -226,7 +226,7 @@ func (k *killing) until(ctx context.Context, pod *corev1.Pod, what string, is fu
 		return is(c), nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait until pod %s %s: %w; it is %s", pod.Name, what, err, describe(last))
+		return fmt.Errorf("wait until pod %s %s: %w; it is %s", pod.Name, what, err, seenAs(last))
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

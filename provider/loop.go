@@ -98,7 +98,7 @@ func (p *Pods) reconcile(ctx context.Context, k key) error {
 	if err := p.enter(k, laneOf(do)); err != nil {
 		return err
 	}
-	return p.do(ctx, w, do)
+	return unstall(w, p.do(ctx, w, do))
 }
 
 func (p *Pods) do(ctx context.Context, w *work, do action) error {
@@ -157,11 +157,13 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 	}
 	if w.away = p.awayPod(k, w.space); w.away != nil {
 		w.owner = translate.HomeUID(w.away, p.opts.Origin)
+		w.stalledAway = stalled(w.away, p.opts.Clock)
 	}
 	if home == nil {
 		return w, nil
 	}
 	w.home = p.memory.latest(k, home)
+	w.stalledHome = stalled(w.home, p.opts.Clock)
 	if w.away != nil && w.owner == string(home.UID) {
 		p.memory.saw(k, home.UID, w.away.UID)
 	}

@@ -125,7 +125,7 @@ func onlyStatus(obj any) (any, error) {
 	m := pod.ObjectMeta
 	pod.ObjectMeta = metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion, Generation: m.Generation,
-		CreationTimestamp: m.CreationTimestamp,
+		CreationTimestamp: m.CreationTimestamp, Finalizers: m.Finalizers,
 		DeletionTimestamp: m.DeletionTimestamp, DeletionGracePeriodSeconds: m.DeletionGracePeriodSeconds,
 		Labels: m.Labels, Annotations: translate.Shrink(m.Annotations),
 	}
