@@ -25,7 +25,7 @@ type settings struct {
 	clients string // authority of those who may speak to the kubelet
 }
 
-// containerd returns the configuration of containerd. Everything that it keeps is below folders that only the node sees.
+// containerd returns the configuration of containerd. What it keeps is below folders that only the node sees.
 func (s settings) containerd() string {
 	return fmt.Sprintf(`version = 2
 root = "/var/lib/containerd"

@@ -47,7 +47,8 @@ func TestPodsGetAddressesOfTheClustersRange(t *testing.T) {
 	if err := json.Unmarshal(raw, &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Plugins) != 1 || got.Plugins[0].Type != "bridge" || got.Plugins[0].IPAM.Ranges[0][0].Subnet != "10.12.0.0/16" {
+	if len(got.Plugins) != 1 || got.Plugins[0].Type != "bridge" ||
+		got.Plugins[0].IPAM.Ranges[0][0].Subnet != "10.12.0.0/16" {
 		t.Errorf("got %s", raw)
 	}
 }
@@ -69,7 +70,9 @@ func TestTheKubeletLetsNobodyInWhoIsNotKnown(t *testing.T) {
 		t.Errorf("it authorizes by %s", got.Authorization.Mode)
 	}
 	want := []string{"/tmp/clients.crt", "/tmp/node.crt", "/tmp/node.key", "/twinspace-1", "cgroupfs"}
-	have := []string{got.Authentication.X509.ClientCAFile, got.TLSCertFile, got.TLSPrivateKeyFile, got.CgroupRoot, got.CgroupDriver}
+	have := []string{
+		got.Authentication.X509.ClientCAFile, got.TLSCertFile, got.TLSPrivateKeyFile, got.CgroupRoot, got.CgroupDriver,
+	}
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("(-want,+got)\n%s", diff)
 	}

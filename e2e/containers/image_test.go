@@ -14,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var small = Image{Name: "registry.example/app:1", Busybox: []byte("a program"), Applets: []string{"busybox", "sh", "tail"}}
+var small = Image{
+	Name: "registry.example/app:1", Busybox: []byte("a program"), Applets: []string{"busybox", "sh", "tail"},
+}
 
 // unpack returns the content of files and the targets of links by name.
 func unpack(t *testing.T, raw []byte) (files map[string]string, modes map[string]int64) {

@@ -36,7 +36,8 @@ func TestLogsAreFollowedWhileTheContainerPrints(t *testing.T) {
 func TestTheEnvironmentComesFromAReflectedSecret(t *testing.T) {
 	s := newScene(t, "keeps")
 	s.create(&corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: "password"}, StringData: map[string]string{"word": "sesame"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.ns, Name: "password"},
+		StringData: map[string]string{"word": "sesame"},
 	})
 	pod := s.starts(s.shell("opens", `echo "the word is $WORD, and in a file $(cat /secret/word)"; sleep 3600`).
 		Spec(func(spec *corev1.PodSpec) {
@@ -46,7 +47,8 @@ func TestTheEnvironmentComesFromAReflectedSecret(t *testing.T) {
 				}},
 			}}
 			spec.Volumes = []corev1.Volume{{
-				Name: "secret", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "password"}},
+				Name:         "secret",
+				VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "password"}},
 			}}
 			spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "secret", MountPath: "/secret"}}
 		}).Obj())

@@ -179,7 +179,8 @@ func TestANodeHidesNothingThatItNeeds(t *testing.T) {
 			Options{Dir: "/run/user/0/node", Playground: "/src/bin/playground"}, "/run/user/0/node is below /run",
 		},
 		"a workspace below /var/lib": {
-			Options{Dir: "/tmp/node", Playground: "/var/lib/ci/bin/playground"}, "/var/lib/ci/bin/playground is below /var/lib",
+			Options{Dir: "/tmp/node", Playground: "/var/lib/ci/bin/playground"},
+			"/var/lib/ci/bin/playground is below /var/lib",
 		},
 	}
 	for name, tc := range cases {

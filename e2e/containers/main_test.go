@@ -20,7 +20,7 @@ import (
 
 // wish says whether the scenarios, which need a machine that can run containers, run too.
 var wish = flag.String("containers", "",
-	`"required" runs the scenarios, and fails where the machine cannot; "possible" leaves them out there; nothing always`)
+	`"required" runs the scenarios, and fails where the machine cannot; "possible" leaves them out there`)
 
 // provider is the cluster that has real containers.
 const provider = "provider-1"

@@ -76,7 +76,8 @@ func TestWhatAMachineNeedsToRunContainers(t *testing.T) {
 		"no containerd": {remove("bin/containerd"), []string{"containerd is not installed"}},
 		"no runc":       {remove("bin/runc"), []string{"runc is not installed"}},
 		"a CNI plugin is missing": {
-			remove("cni/host-local"), []string{"the CNI plugins bridge, host-local and loopback are in none of /nowhere, "},
+			remove("cni/host-local"),
+			[]string{"the CNI plugins bridge, host-local and loopback are in none of /nowhere, "},
 		},
 		"no busybox": {remove("bin/busybox"), []string{"busybox is not installed"}},
 		"a busybox that needs libraries": {
@@ -85,7 +86,9 @@ func TestWhatAMachineNeedsToRunContainers(t *testing.T) {
 		"a busybox that is a script": {busybox("#!/bin/sh\n"), []string{"busybox is not a program"}},
 		"nothing at all": {
 			func(_ *testing.T, m *Machine) { *m = Machine{User: 1, PluginFolders: []string{"/opt/cni/bin"}} },
-			[]string{"only root", "containerd is", "ctr is", "runc is", "ip is", "mount is", "busybox is", "/opt/cni/bin"},
+			[]string{
+				"only root", "containerd is", "ctr is", "runc is", "ip is", "mount is", "busybox is", "/opt/cni/bin",
+			},
 		},
 	}
 	for name, tc := range cases {
