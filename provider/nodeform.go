@@ -74,18 +74,15 @@ func (f form) labels() map[string]string {
 // annotations lets the VirtualNode have its own largest free node: a provider that grows when pods wait has to see them.
 func (f form) annotations() map[string]string {
 	out := map[string]string{}
-	maps.Copy(out, f.vn.Spec.Annotations)
-	if _, declared := out[v1beta1.AnnotationLargestFree]; declared {
-		f.free = ""
-	}
-	for key, value := range map[string]string{
-		annotationTaints: taintKeys(f.ownTaints()), v1beta1.AnnotationLargestFree: f.free,
-		v1beta1.AnnotationUnfit: f.unfit,
-	} {
+	keep := func(key, value string) {
 		if value != "" {
 			out[key] = value
 		}
 	}
+	keep(v1beta1.AnnotationLargestFree, f.free)
+	maps.Copy(out, f.vn.Spec.Annotations) // a provider that grows on demand may be declared larger than it is
+	keep(annotationTaints, taintKeys(f.ownTaints()))
+	keep(v1beta1.AnnotationUnfit, f.unfit)
 	return out
 }
 

@@ -202,12 +202,16 @@ func dyingNode(n *corev1.Node) *corev1.Node {
 
 func TestWhatANodeSaysOfItsPods(t *testing.T) {
 	f := form{vn: build.VirtualNode("vn-1", provider), free: `{"cpu":"1"}`, crowded: "pod shop/web: exceeded quota: q"}
-	f.vn.Spec.Annotations = map[string]string{"note": "n", v1beta1.AnnotationLargestFree: "made up"}
-	want := map[string]string{
-		"note": "n", v1beta1.AnnotationLargestFree: `{"cpu":"1"}`, annotationTaints: taintKeys([]corev1.Taint{v1beta1.Taint()}),
-	}
+	ours := taintKeys([]corev1.Taint{v1beta1.Taint()})
+	f.vn.Spec.Annotations = map[string]string{"note": "n", annotationTaints: "made up"}
+	want := map[string]string{"note": "n", v1beta1.AnnotationLargestFree: `{"cpu":"1"}`, annotationTaints: ours}
 	if diff := cmp.Diff(want, f.annotations()); diff != "" {
 		t.Errorf("(-want,+got):\n%s", diff)
+	}
+	f.vn.Spec.Annotations[v1beta1.AnnotationLargestFree] = `{"cpu":"64"}`
+	want[v1beta1.AnnotationLargestFree] = `{"cpu":"64"}`
+	if diff := cmp.Diff(want, f.annotations()); diff != "" {
+		t.Errorf("a provider that grows on demand (-want,+got):\n%s", diff)
 	}
 	quota := func() string {
 		for _, c := range f.conditions() {
