@@ -131,7 +131,8 @@ func unplaced(home, away *corev1.Pod) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	since := came.LastTransitionTime.Time
-	if later := tried.LastTransitionTime.Sub(away.CreationTimestamp.Time); later > 0 && !away.CreationTimestamp.IsZero() {
+	later := tried.LastTransitionTime.Sub(away.CreationTimestamp.Time)
+	if later > 0 && !away.CreationTimestamp.IsZero() {
 		since = since.Add(later)
 	}
 	return since, true

@@ -68,7 +68,8 @@ func TestWhatIsMadeSureOfBeforeARelease(t *testing.T) {
 			t.Helper()
 			pod := r.work.away.DeepCopy()
 			change(pod)
-			if err := r.away.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), pod, "shop-a"); err != nil {
+			err := r.away.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), pod, "shop-a")
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -94,7 +95,8 @@ func TestWhatIsMadeSureOfBeforeARelease(t *testing.T) {
 		"it is gone": {
 			but: func(t *testing.T, r *releasing) {
 				t.Helper()
-				if err := r.away.CoreV1().Pods("shop-a").Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+				err := r.away.CoreV1().Pods("shop-a").Delete(t.Context(), "web", metav1.DeleteOptions{})
+				if err != nil {
 					t.Fatal(err)
 				}
 			},

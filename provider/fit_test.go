@@ -207,7 +207,7 @@ func TestWhatANodeSaysOfControllers(t *testing.T) {
 			`{"a":"2026-11-21T12:10:00Z","b":"2026-11-21T12:14:00Z"} for 6m0s`,
 		},
 		{
-			"less than half is left of the first", func() string { c.Step(2 * time.Minute); return tell("a") }, "not yet",
+			"little is left of the first", func() string { c.Step(2 * time.Minute); return tell("a") }, "not yet",
 		},
 		{
 			"it is said for longer", func() string {

@@ -70,7 +70,9 @@ func (t *Taints) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHi
 		events[i].QueueingHintFn = t.tolerantly(events[i].QueueingHintFn)
 	}
 	return append(events, fwk.ClusterEventWithHint{
-		Event:          fwk.ClusterEvent{Resource: fwk.Node, ActionType: fwk.UpdateNodeLabel | fwk.UpdateNodeAnnotation},
+		Event: fwk.ClusterEvent{
+			Resource: fwk.Node, ActionType: fwk.UpdateNodeLabel | fwk.UpdateNodeAnnotation,
+		},
 		QueueingHintFn: t.policies.afterNode,
 	}), nil
 }

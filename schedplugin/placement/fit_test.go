@@ -120,13 +120,13 @@ func TestWhatAProviderHasLeft(t *testing.T) {
 
 		"a controller whose pods found no node": {
 			unfit: `{"1":"2026-11-21T18:00:00Z"}`, pod: replica("1"),
-			want: []string{"waits, RecentlyUnfit: no node of the provider took pods of ReplicaSet web-5d: none is sent " +
-				"there before 2026-11-21T18:00:00Z"},
+			want: []string{"waits, RecentlyUnfit: no node of the provider took pods of ReplicaSet web-5d: none is " +
+				"sent there before 2026-11-21T18:00:00Z"},
 		},
 		"the time is told in UTC": {
 			unfit: `{"1":"2026-11-21T19:00:00+01:00"}`, pod: replica("1"),
-			want: []string{"waits, RecentlyUnfit: no node of the provider took pods of ReplicaSet web-5d: none is sent " +
-				"there before 2026-11-21T18:00:00Z"},
+			want: []string{"waits, RecentlyUnfit: no node of the provider took pods of ReplicaSet web-5d: none is " +
+				"sent there before 2026-11-21T18:00:00Z"},
 		},
 		"another controller":     {unfit: `{"1":"2026-11-21T18:00:00Z"}`, pod: replica("2")},
 		"no controller":          {unfit: `{"":"2026-11-21T18:00:00Z"}`, pod: build.Pod("web")},
