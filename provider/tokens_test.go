@@ -124,7 +124,7 @@ func (s *tokenShop) dropped(home *corev1.Pod) {
 	s.eventually("tokens of "+home.Name+" go", func() error {
 		s.clock.Step(100 * time.Millisecond)
 		if _, err := s.secret(home); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the Secret is there: %v", err)
+			return fmt.Errorf("the Secret is there (%w)", err)
 		}
 		return nil
 	})
@@ -334,7 +334,7 @@ func testTokenEnds(s *tokenShop) {
 	s.dropped(home)
 	s.eventually("home knows the token no more", func() error {
 		if err := whoami(); !apierrors.IsUnauthorized(err) {
-			return fmt.Errorf("it says %v", err)
+			return fmt.Errorf("it says %w", err)
 		}
 		return nil
 	})

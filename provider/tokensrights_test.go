@@ -83,7 +83,7 @@ func (r *rights) inForce() {
 		_, err := r.agentAway.CoreV1().Pods(r.twin).Create(r.Context(), pod,
 			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "liqo-pods") {
-			return fmt.Errorf("it answers %v", err)
+			return fmt.Errorf("it answers %w", err)
 		}
 		return nil
 	})
@@ -160,7 +160,7 @@ func (r *rights) policy() {
 	}
 	refused := func(spec authenticationv1.TokenRequestSpec, words string) error {
 		if err := request(spec); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), words) {
-			return fmt.Errorf("home answers %v", err)
+			return fmt.Errorf("home answers %w", err)
 		}
 		return nil
 	}
