@@ -139,7 +139,11 @@ func (w *world) refusing(probe *build.PodBuilder) {
 	w.t.Helper()
 	refused := func(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) }
 	w.Eventually(func() error {
-		return away("provider-1").Create(w.ctx, probe.Namespace(w.twin()).Obj(), client.DryRunAll)
+		pod := probe.Namespace(w.twin()).Obj() // made for real: a quota counts nothing in a dry run
+		if err := away("provider-1").Create(w.ctx, pod); err != nil {
+			return err
+		}
+		return away("provider-1").Delete(w.ctx, pod, client.GracePeriodSeconds(0))
 	}).Should(MatchError(refused, "refused"))
 }
 
