@@ -10,7 +10,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -26,11 +25,10 @@ type refusedPod struct {
 	says   string
 }
 
-// O8: a pod that the provider refuses stays Pending with the provider's words, and runs when it is refused no more.
+// O8; for Pod Security see provider. A pod that the provider refuses stays Pending with the provider's words, and runs when it is refused no more.
 func TestARefusalIsToldInTheProvidersWords(t *testing.T) {
 	for name, test := range map[string]refusedPod{
 		"quota":            {quota, nil, "exceeded quota: none"},
-		"pod-security":     {podSecurity, nil, `violates PodSecurity "restricted:latest"`},
 		"admission-policy": {policy, func(b *build.PodBuilder) { b.Label("colour", "mauve") }, "not in this colour"},
 		"runtime-class": {nil, func(b *build.PodBuilder) {
 			b.Annotation(v1beta1.AnnotationRemoteRuntimeClass, "nope")
@@ -81,18 +79,6 @@ func quota(w *world) func() {
 	w.Expect(away("provider-1").Create(w.ctx, q)).To(Succeed())
 	w.refusing(build.Pod("probe"))
 	return func() { w.Expect(away("provider-1").Delete(w.ctx, q)).To(Succeed()) }
-}
-
-// podSecurity makes the twin take restricted pods only.
-func podSecurity(w *world) func() {
-	w.t.Helper()
-	enforce := func(level string) {
-		ns := build.Namespace(w.twin()).Obj()
-		patch := []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"` + level + `"}}}`)
-		w.Expect(away("provider-1").Patch(w.ctx, ns, client.RawPatch(types.MergePatchType, patch))).To(Succeed())
-	}
-	enforce("restricted")
-	return func() { enforce("privileged") }
 }
 
 // policy is an admission policy of the provider's own.
