@@ -27,10 +27,11 @@ const (
 )
 
 // Drain evicts the pods of a virtual node that is on its way out, as far as budgets let them go, and returns what is
-// waited for; "" means that no pod is left that must go before the node. It is for one caller at a time, who asks again.
+// waited for; "" means that no pod is left that must go before the node. It is for one caller at a time, who asks
+// again.
 //
-// Nothing is evicted before the node is cordoned, or what is evicted comes back. All pods go, those without a controller
-// too: the node will be gone, and they with it.
+// Nothing is evicted before the node is cordoned, or what is evicted comes back. All pods go, those without a
+// controller too: the node will be gone, and they with it.
 func (r *Reconciler) Drain(ctx context.Context, name string) (string, error) {
 	node := &corev1.Node{}
 	err := r.Live.Get(ctx, client.ObjectKey{Name: name}, node)

@@ -43,8 +43,8 @@ func (w *world) aNodeDrains(ns string) {
 	}
 	w.virtualNodeSays("b-2", v1beta1.StatusDraining, "waiting for the agent to cordon Node b-2")
 	w.cordon(node, true)
-	w.virtualNodeSays("b-2", v1beta1.StatusDraining, "held by a PodDisruptionBudget: "+ns+"/held (The disruption budget "+
-		"web needs 2 healthy pods and has 2 currently)")
+	w.virtualNodeSays("b-2", v1beta1.StatusDraining, "held by a PodDisruptionBudget: "+ns+"/held (The disruption "+
+		"budget web needs 2 healthy pods and has 2 currently)")
 	if err := w.home.Client().Delete(ctx, pdb); err != nil {
 		w.t.Fatal(err)
 	}

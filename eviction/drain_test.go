@@ -51,7 +51,9 @@ func TestDrain(t *testing.T) {
 		"a node without cordon": {
 			pods: []corev1.Pod{webPod("a", "b-1")}, open: true, want: "waiting for the agent to cordon Node b-1",
 		},
-		"an empty node without cordon may get a pod yet": {open: true, want: "waiting for the agent to cordon Node b-1"},
+		"an empty node without cordon may get a pod yet": {
+			open: true, want: "waiting for the agent to cordon Node b-1",
+		},
 		"all pods go, those without a controller too": {
 			pods: []corev1.Pod{webPod("b", "b-1"), bare("a")}, evicted: []string{"a", "b"},
 			want: "waiting for 2 pods to leave; leaving: shop/a, shop/b",
@@ -77,17 +79,17 @@ func TestDrain(t *testing.T) {
 		},
 		"budgets hold": {
 			pods:    []corev1.Pod{webPod("a", "b-1"), webPod("b", "b-1")},
-			refuse:  map[string]error{"evict a": overBudget("The disruption budget web needs 2 healthy pods and has 2")},
+			refuse:  map[string]error{"evict a": overBudget("The disruption budget web needs 2 pods and has 2")},
 			evicted: []string{"b"},
-			want: "waiting for 2 pods to leave; leaving: shop/b; held by a PodDisruptionBudget: shop/a (The disruption " +
-				"budget web needs 2 healthy pods and has 2)",
+			want: "waiting for 2 pods to leave; leaving: shop/b; held by a PodDisruptionBudget: shop/a (The " +
+				"disruption budget web needs 2 pods and has 2)",
 		},
 		"a failure keeps no other pod": {
 			pods:    []corev1.Pod{webPod("a", "b-1"), webPod("b", "b-1")},
 			refuse:  map[string]error{"evict a": apierrors.NewInternalError(errors.New("down"))},
 			evicted: []string{"b"}, wantErr: true,
-			want: "waiting for 2 pods to leave; tried again because the eviction failed: shop/a (evict pod a: Internal " +
-				"error occurred: down); leaving: shop/b",
+			want: "waiting for 2 pods to leave; tried again because the eviction failed: shop/a (evict pod a: " +
+				"Internal error occurred: down); leaving: shop/b",
 		},
 		"a pod that is gone meanwhile": {
 			pods:   []corev1.Pod{webPod("a", "b-1")},

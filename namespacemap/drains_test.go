@@ -116,7 +116,8 @@ func TestNodesThatAreBeingDeletedAreDrained(t *testing.T) {
 		"whose VirtualNode stays":   {virtual: []client.Object{heldNode("b-1")}, want: []string{"b-1"}},
 		"whose VirtualNode is gone": {want: []string{"b-1"}},
 		"while pods are left": {
-			virtual: []client.Object{heldNode("b-1")}, waits: map[string]string{"b-1": "waiting"}, want: []string{"b-1"},
+			virtual: []client.Object{heldNode("b-1")}, waits: map[string]string{"b-1": "waiting"},
+			want: []string{"b-1"},
 		},
 		"besides a VirtualNode that leaves": {
 			virtual: []client.Object{heldNode("b-1"), leavingAnyway}, want: []string{"b-1", "b-2"},
@@ -124,7 +125,8 @@ func TestNodesThatAreBeingDeletedAreDrained(t *testing.T) {
 		"though it fails": {virtual: []client.Object{heldNode("b-1")}, want: []string{"b-1"}, err: errors.New("down")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHome(t, append(tc.virtual, deletedNode("b-1", "b"), deletedNode("b-2", "b"), deletedNode("c-1", "c"))...)
+			h := newHome(t, append(tc.virtual, deletedNode("b-1", "b"), deletedNode("b-2", "b"),
+				deletedNode("c-1", "c"))...)
 			nodes := []string{"b-1", "c-1"}
 			if slices.Contains(tc.virtual, client.Object(leavingAnyway)) {
 				h.deleteNode(t, "b-2")

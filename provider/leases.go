@@ -114,8 +114,8 @@ func (k *keeper) run(ctx context.Context) {
 	}
 }
 
-// renew writes the lease. It only ever replaces the one that it has seen, so of all who write to it, each writes a later
-// time than the one before, whatever their clocks say.
+// renew writes the lease. It only ever replaces the one that it has seen, so of all who write to it, each writes a
+// later time than the one before, whatever their clocks say.
 func (k *keeper) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

@@ -37,11 +37,13 @@ func TestARenewedLease(t *testing.T) {
 		had  *coordinationv1.Lease
 		want time.Time
 	}{
-		"the first one":                              {nil, noon},
-		"one that was never renewed":                 {leaseAt(time.Time{}), noon},
-		"one of a while ago":                         {leaseAt(noon.Add(-time.Minute)), noon},
-		"one of this moment":                         {leaseAt(noon), noon.Add(time.Millisecond)},
-		"one whose writer has a clock ahead of ours": {leaseAt(noon.Add(time.Hour)), noon.Add(time.Hour + time.Millisecond)},
+		"the first one":              {nil, noon},
+		"one that was never renewed": {leaseAt(time.Time{}), noon},
+		"one of a while ago":         {leaseAt(noon.Add(-time.Minute)), noon},
+		"one of this moment":         {leaseAt(noon), noon.Add(time.Millisecond)},
+		"one whose writer has a clock ahead of ours": {
+			leaseAt(noon.Add(time.Hour)), noon.Add(time.Hour + time.Millisecond),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := renewed(tc.had, "vn-1", "uid-1", noon)
@@ -52,7 +54,8 @@ func TestARenewedLease(t *testing.T) {
 			if diff := cmp.Diff(owner, got.OwnerReferences); diff != "" {
 				t.Errorf("owner (-want,+got):\n%s", diff)
 			}
-			if *got.Spec.HolderIdentity != "vn-1" || *got.Spec.LeaseDurationSeconds != 40 || got.Namespace != "kube-node-lease" {
+			if *got.Spec.HolderIdentity != "vn-1" || *got.Spec.LeaseDurationSeconds != 40 ||
+				got.Namespace != "kube-node-lease" {
 				t.Errorf("got %+v", got)
 			}
 			if tc.had != nil && got.ResourceVersion != "7" {

@@ -33,8 +33,8 @@ type form struct {
 	reason, unreachable string
 	// crowded is what the provider says about a pod for which a quota has no room, or empty.
 	crowded string
-	// free and unfit are the values of AnnotationLargestFree and AnnotationUnfit, or empty; next is when unfit changes by
-	// itself, 0 for never.
+	// free and unfit are the values of AnnotationLargestFree and AnnotationUnfit, or empty; next is when unfit changes
+	// by itself, 0 for never.
 	free, unfit string
 	next        time.Duration
 	// leaving: the Node is on its way out, and takes no more pods.
@@ -71,7 +71,8 @@ func (f form) labels() map[string]string {
 	return labels
 }
 
-// annotations lets the VirtualNode have its own largest free node: a provider that grows when pods wait has to see them.
+// annotations lets the VirtualNode have its own largest free node: a provider that grows when pods wait has to see
+// them.
 func (f form) annotations() map[string]string {
 	out := map[string]string{}
 	keep := func(key, value string) {

@@ -130,7 +130,8 @@ func TestWhatIsKeptOfARemotePodTellsWhatItTakes(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("(-want,+got):\n%s", diff)
 			}
-			if pod.Spec.NodeName != node || pod.Labels[v1beta1.LabelNodeName] != "vn-1" || len(pod.Spec.Containers) > 0 {
+			if pod.Spec.NodeName != node || pod.Labels[v1beta1.LabelNodeName] != "vn-1" ||
+				len(pod.Spec.Containers) > 0 {
 				t.Errorf("kept is %+v of %v", pod.Spec, pod.Labels)
 			}
 		})

@@ -67,9 +67,9 @@ func (n *Nodes) abandon(ctx context.Context, name string) (reconcile.Result, err
 	return reconcile.Result{RequeueAfter: is.poll}, err
 }
 
-// empty closes a Node, waits for its last pod, and deletes it. Pods leave because the controller-manager evicts them: it
-// does so once the Node is being deleted, or its VirtualNode is and may go. Our finalizer keeps the Node until then, or
-// the pod garbage collector would force-delete pods that still run over there.
+// empty closes a Node, waits for its last pod, and deletes it. Pods leave because the controller-manager evicts them:
+// it does so once the Node is being deleted, or its VirtualNode is and may go. Our finalizer keeps the Node until
+// then, or the pod garbage collector would force-delete pods that still run over there.
 func (n *Nodes) empty(ctx context.Context, vn *v1beta1.VirtualNode, node *corev1.Node) (state, error) {
 	is, node, err := n.keep(ctx, vn, node, true)
 	is = state{node: v1beta1.StatusDraining, message: is.message, poll: drainPoll}
@@ -120,7 +120,8 @@ func (n *Nodes) remove(ctx context.Context, node *corev1.Node) error {
 
 // letGo takes our finalizer from a Node. One that changed meanwhile comes back to us by its event.
 func (n *Nodes) letGo(ctx context.Context, node *corev1.Node) error {
-	others := slices.DeleteFunc(slices.Clone(node.Finalizers), func(f string) bool { return f == v1beta1.FinalizerNode })
+	others := slices.DeleteFunc(slices.Clone(node.Finalizers),
+		func(f string) bool { return f == v1beta1.FinalizerNode })
 	if len(others) == len(node.Finalizers) {
 		return nil
 	}

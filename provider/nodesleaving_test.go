@@ -53,11 +53,13 @@ func TestWhichPodsANodeWaitsFor(t *testing.T) {
 			home: []*corev1.Pod{dying(home("job").Phase(corev1.PodFailed).Obj())}, want: []string{"shop/job"},
 		},
 		"remote pods whose home pod is gone": {
-			away: []*corev1.Pod{placed("web", "vn-1", corev1.PodRunning)}, want: []string{"shop-a/web (at the provider)"},
+			away: []*corev1.Pod{placed("web", "vn-1", corev1.PodRunning)},
+			want: []string{"shop-a/web (at the provider)"},
 		},
 		"remote pods that run on although home holds them for finished": {
 			home: []*corev1.Pod{home("web").Phase(corev1.PodFailed).Obj()},
-			away: []*corev1.Pod{placed("web", "vn-1", corev1.PodRunning)}, want: []string{"shop-a/web (at the provider)"},
+			away: []*corev1.Pod{placed("web", "vn-1", corev1.PodRunning)},
+			want: []string{"shop-a/web (at the provider)"},
 		},
 		"not the remote pods of another Node": {away: []*corev1.Pod{placed("web", "vn-2", corev1.PodRunning)}},
 		"not remote pods that are finished":   {away: []*corev1.Pod{placed("web", "vn-1", corev1.PodFailed)}},
@@ -86,14 +88,15 @@ func TestWhichPodsANodeWaitsFor(t *testing.T) {
 }
 
 func TestWhetherANodesPodsAreAllKnown(t *testing.T) {
+	complete := func(t *testing.T) *watch { return watching(t) }
 	for name, tc := range map[string]struct {
 		home, away func(*testing.T) *watch
 		want       bool
 	}{
-		"all are":             {func(t *testing.T) *watch { return watching(t) }, func(t *testing.T) *watch { return watching(t) }, true},
-		"those at home":       {func(t *testing.T) *watch { return watching(t) }, unsynced, false},
-		"those over there":    {unsynced, func(t *testing.T) *watch { return watching(t) }, false},
-		"the Node is unknown": {func(*testing.T) *watch { return nil }, func(t *testing.T) *watch { return watching(t) }, false},
+		"all are":             {complete, complete, true},
+		"those at home":       {complete, unsynced, false},
+		"those over there":    {unsynced, complete, false},
+		"the Node is unknown": {func(*testing.T) *watch { return nil }, complete, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := NewPods(PodsOptions{})
@@ -123,12 +126,16 @@ func TestHeld(t *testing.T) {
 		"one that is drained": {func(vn *v1beta1.VirtualNode) {
 			vn.Status.Conditions = says(v1beta1.StatusDraining)
 		}, true},
-		"one that may go": {func(vn *v1beta1.VirtualNode) { vn.Status.Conditions = says(v1beta1.StatusDeleting) }, false},
+		"one that may go": {func(vn *v1beta1.VirtualNode) {
+			vn.Status.Conditions = says(v1beta1.StatusDeleting)
+		}, false},
 		"one that is forced": {func(vn *v1beta1.VirtualNode) {
 			vn.Annotations = map[string]string{v1beta1.AnnotationForceRemoval: "true"}
 		}, false},
-		"one that nobody holds": {func(vn *v1beta1.VirtualNode) { vn.Finalizers = []string{"example.com/theirs"} }, false},
-		"one that stays":        {func(vn *v1beta1.VirtualNode) { vn.DeletionTimestamp = nil }, false},
+		"one that nobody holds": {func(vn *v1beta1.VirtualNode) {
+			vn.Finalizers = []string{"example.com/theirs"}
+		}, false},
+		"one that stays": {func(vn *v1beta1.VirtualNode) { vn.DeletionTimestamp = nil }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			vn := build.VirtualNode("vn-1", provider)
@@ -167,7 +174,8 @@ func TestANodeStaysClosedForAWhile(t *testing.T) {
 func TestTheFormOfALeavingNode(t *testing.T) {
 	f := form{vn: build.VirtualNode("vn-1", provider), offer: Offer{OS: "linux"}, leaving: true}
 	live := build.VirtualNodesNode(f.vn)
-	if out := f.metadata(live); !*out.Spec.Unschedulable || !slices.Equal(out.Finalizers, []string{v1beta1.FinalizerNode}) {
+	ours := []string{v1beta1.FinalizerNode}
+	if out := f.metadata(live); !*out.Spec.Unschedulable || !slices.Equal(out.Finalizers, ours) {
 		t.Errorf("it is %+v, %v", out.Spec, out.Finalizers)
 	}
 	if diff := cmp.Diff([]corev1.Taint{v1beta1.Taint(), v1beta1.TaintLeaving()}, f.taints(nil, "")); diff != "" {

@@ -158,7 +158,8 @@ func testNodeDeletedByHand(s *site) {
 	if err := s.home.CoreV1().Nodes().Delete(s.Context(), "vn-deleted", metav1.DeleteOptions{}); err != nil {
 		s.Fatal(err)
 	}
-	s.state(vn, v1beta1.StatusDraining, "somebody deleted the Node, which is made anew when it is empty: waiting for 1 pods")
+	s.state(vn, v1beta1.StatusDraining,
+		"somebody deleted the Node, which is made anew when it is empty: waiting for 1 pods")
 	s.node("vn-deleted", isClosed)
 	s.never("the Node goes before its pod", func() error {
 		n, err := s.home.CoreV1().Nodes().Get(s.Context(), "vn-deleted", metav1.GetOptions{})

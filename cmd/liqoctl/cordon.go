@@ -18,8 +18,8 @@ func (a *app) cordon() *cobra.Command {
 	return &cobra.Command{
 		Use:   "cordon NODE",
 		Short: "Let a virtual node take no more pods",
-		Long: `Let a virtual node take no more pods. What runs there stays, and so do the twins. It is what kubectl cordon does,
-and stays until somebody says uncordon.`,
+		Long: `Let a virtual node take no more pods. What runs there stays, and so do the twins. It is what
+kubectl cordon does, and stays until somebody says uncordon.`,
 		Args: exactly("NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			home, node, err := a.virtualNode(cmd.Context(), args[0], "cordon")
@@ -102,7 +102,8 @@ func (a *app) virtualNode(ctx context.Context, name, command string) (*cluster, 
 		if err != nil {
 			return nil, nil, err
 		}
-		return nil, nil, fmt.Errorf("there is no node %q: the virtual nodes of this cluster are %s", name, orNone(names))
+		return nil, nil, fmt.Errorf("there is no node %q: the virtual nodes of this cluster are %s", name,
+			orNone(names))
 	case err != nil:
 		return nil, nil, fmt.Errorf("read node %s: %w", name, err)
 	case node.Labels[v1beta1.LabelNodeType] != v1beta1.NodeTypeVirtual:

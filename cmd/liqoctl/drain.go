@@ -31,8 +31,8 @@ func (a *app) drain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Empty a virtual node",
-		Long: `Cordon a virtual node and evict its pods, so that their controllers make others elsewhere. Grace periods and
-PodDisruptionBudgets hold, however long that takes; --timeout bounds the wait, not the budgets.
+		Long: `Cordon a virtual node and evict its pods, so that their controllers make others elsewhere. Grace
+periods and PodDisruptionBudgets hold, however long that takes; --timeout bounds the wait, not the budgets.
 
 Pods of DaemonSets stay: they would come back. Pods without a controller would be lost, and data in emptyDir volumes
 is: unless --force or --delete-emptydir-data accept that, nothing is done where there are some.
@@ -67,7 +67,8 @@ func (a *app) drainNode(ctx context.Context, name string, f *drainFlags) error {
 	if err := plan.refusal(f); err != nil {
 		return fmt.Errorf("node %s was not drained: %w", name, err)
 	}
-	if err := a.confirm(fmt.Sprintf("This evicts %s from node %s.", counted(len(plan.leave), "pod"), name)); err != nil {
+	question := fmt.Sprintf("This evicts %s from node %s.", counted(len(plan.leave), "pod"), name)
+	if err := a.confirm(question); err != nil {
 		return err
 	}
 	if !node.Spec.Unschedulable {

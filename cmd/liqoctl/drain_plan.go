@@ -15,8 +15,8 @@ import (
 
 // drainPlan says what becomes of the pods of a node.
 type drainPlan struct {
-	// leave are the pods that are evicted, or that leave already; of these nobody would replace the single ones, and the
-	// data of the stateful ones goes with them.
+	// leave are the pods that are evicted, or that leave already; of these nobody would replace the single ones, and
+	// the data of the stateful ones goes with them.
 	leave            []corev1.Pod
 	single, stateful []string
 	// stay are the pods that would come back.
@@ -63,8 +63,8 @@ func (p drainPlan) refusal(f *drainFlags) error {
 			shortened(p.single)))
 	}
 	if len(p.stateful) > 0 && !f.emptyDir {
-		errs = append(errs, fmt.Sprintf("%s would lose the data in emptyDir volumes (--delete-emptydir-data accepts that)",
-			shortened(p.stateful)))
+		errs = append(errs, fmt.Sprintf("%s would lose the data in emptyDir volumes (--delete-emptydir-data accepts "+
+			"that)", shortened(p.stateful)))
 	}
 	if len(errs) == 0 {
 		return nil

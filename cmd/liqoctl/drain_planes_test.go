@@ -82,7 +82,8 @@ func (w *drainWorld) pod(pod corev1.Pod) {
 
 func (w *drainWorld) run(args ...string) (int, string) {
 	w.Helper()
-	code, _, errOut := real(w.Context(), append([]string{"--kubeconfig", w.home.Kubeconfig, "--skip-confirm"}, args...)...)
+	args = append([]string{"--kubeconfig", w.home.Kubeconfig, "--skip-confirm"}, args...)
+	code, _, errOut := real(w.Context(), args...)
 	return code, errOut
 }
 
@@ -111,7 +112,8 @@ func TestNodesOnAnAPIServer(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	node := &corev1.Node{}
-	if err := w.home.Client().Get(t.Context(), client.ObjectKey{Name: "vn"}, node); err != nil || node.Spec.Unschedulable {
+	err := w.home.Client().Get(t.Context(), client.ObjectKey{Name: "vn"}, node)
+	if err != nil || node.Spec.Unschedulable {
 		t.Errorf("a drain that is refused changes nothing: cordoned %t, %v", node.Spec.Unschedulable, err)
 	}
 
@@ -149,7 +151,8 @@ func (w *drainWorld) in(t *testing.T) *drainWorld { return &drainWorld{T: t, hom
 func (w *drainWorld) virtualNodeIsWhatIsPrinted() {
 	args := []string{"create", "virtualnode", "vn-2", "--remote-cluster-id", "b", "--cpu", "2", "--label", "a=b"}
 	code, errOut := w.run(append(args, "--timeout", "1s")...)
-	if code != exitFailed || !strings.Contains(errOut, "virtual node vn-2 is not ready after 1s: waiting for the agent of b") {
+	if code != exitFailed ||
+		!strings.Contains(errOut, "virtual node vn-2 is not ready after 1s: waiting for the agent of b") {
 		w.Errorf("exit code %d: %s", code, errOut)
 	}
 	vn := build.VirtualNode("vn-2", "b")

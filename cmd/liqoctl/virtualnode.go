@@ -29,8 +29,9 @@ func (a *app) createVirtualNode() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "virtualnode NAME --remote-cluster-id ID",
 		Short: "Create or change a virtual node of a provider",
-		Long: `Create a virtual node of a provider, besides the one that peering made: with a part of the provider's capacity,
-labels of its own for selectors, or a patch for the pods that run there. What exists is changed to what the flags say.
+		Long: `Create a virtual node of a provider, besides the one that peering made: with a part of the provider's
+capacity, labels of its own for selectors, or a patch for the pods that run there. What exists is changed to
+what the flags say.
 
 It is a VirtualNode in the provider's tenant namespace, which --output prints instead of applying it.`,
 		Args: exactly("NAME"),
@@ -105,8 +106,8 @@ func checkVirtualNode(ctx context.Context, home *cluster, name string, f *virtua
 	for i := range all {
 		switch {
 		case all[i].Namespace != tenant:
-			return fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose another name",
-				name, all[i].Spec.ClusterID)
+			return fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose another "+
+				"name", name, all[i].Spec.ClusterID)
 		case !all[i].DeletionTimestamp.IsZero():
 			return fmt.Errorf("virtual node %s is being deleted; repeat this when it is", name)
 		}
@@ -187,8 +188,8 @@ func (a *app) deleteVirtualNode() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "virtualnode NAME",
 		Short: "Drain and delete a virtual node",
-		Long: `Delete a virtual node. First its pods are evicted, as their PodDisruptionBudgets allow; the Node goes when the last
-one has left. With the last virtual node of a provider its twins go as well, with everything in them.
+		Long: `Delete a virtual node. First its pods are evicted, as their PodDisruptionBudgets allow; the Node goes
+when the last one has left. With the last virtual node of a provider its twins go as well, with everything in them.
 
 As long as there are volumes on it, it waits, and names the claims. --force accepts their loss and waits for no
 budget.`,
@@ -216,7 +217,8 @@ func (a *app) runDeleteVirtualNode(ctx context.Context, name string, f *deleteFl
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("This evicts every pod from virtual node %s of %s, and removes it.", name, vn.Spec.ClusterID)
+	question := fmt.Sprintf("This evicts every pod from virtual node %s of %s, and removes it.", name,
+		vn.Spec.ClusterID)
 	if f.force {
 		question += " Data in volumes on it is lost, and PodDisruptionBudgets do not hold."
 	}
@@ -295,7 +297,8 @@ func (a *app) awaitNoNode(ctx context.Context, home *cluster, gone *v1beta1.Virt
 	return err
 }
 
-// waitsOf says what a VirtualNode that is being deleted waits for: what the controller-manager says, and else its agent.
+// waitsOf says what a VirtualNode that is being deleted waits for: what the controller-manager says, and else its
+// agent.
 func waitsOf(vn *v1beta1.VirtualNode) string {
 	for _, t := range []v1beta1.VirtualNodeConditionType{v1beta1.VirtualKubeletCondition, v1beta1.NodeCondition} {
 		for _, c := range vn.Status.Conditions {

@@ -66,7 +66,8 @@ func (f *virtualNodeFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.disableNetworkCheck, "disable-network-check", false, "keep the pod network out of the conditions")
 	flags.StringVar(&f.cpu, "cpu", "", "CPUs that the node offers; default: all that the provider's nodes have")
 	flags.StringVar(&f.memory, "memory", "", "memory that the node offers; default: all")
-	flags.StringVar(&f.pods, "pods", "", "how many pods the node offers to run; default: as many as the provider's nodes")
+	flags.StringVar(&f.pods, "pods", "",
+		"how many pods the node offers to run; default: as many as the provider's nodes")
 	flags.StringArrayVar(&f.label, "label", nil, "key=value: a label of the node, for selectors; may be repeated")
 	flags.StringToStringVar(&f.labels, "labels", nil, "key=value,...: more labels of the node")
 	flags.StringSliceVar(&f.storageClasses, "storage-classes", nil, "storage classes on offer, the default one first")

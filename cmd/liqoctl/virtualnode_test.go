@@ -24,18 +24,30 @@ func TestUsageOfNodes(t *testing.T) {
 		args []string
 		want string
 	}{
-		"cordon what":                   {[]string{"cordon"}, "NODE is missing"},
-		"cordon two":                    {[]string{"cordon", "a", "b"}, `unexpected argument "b"`},
-		"uncordon what":                 {[]string{"uncordon"}, "NODE is missing"},
-		"drain what":                    {[]string{"drain"}, "NODE is missing"},
-		"drain without time":            {[]string{"drain", "vn", "--timeout", "0s"}, "more than 0"},
-		"drain with a bad grace":        {[]string{"drain", "vn", "--grace-period", "5"}, "missing unit"},
-		"create what":                   {[]string{"create", "node"}, `unknown command "node"; see liqoctl create --help`},
-		"create without a name":         {[]string{"create", "virtualnode"}, "NAME is missing"},
-		"create of whom":                {[]string{"create", "virtualnode", "vn"}, "--remote-cluster-id is missing"},
-		"create of no cluster":          {[]string{"create", "virtualnode", "vn", "--remote-cluster-id", "B!"}, "--remote-cluster-id: "},
-		"a name that is none":           {[]string{"create", "virtualnode", "Vn", "--remote-cluster-id", "b"}, `"Vn" cannot be a node`},
-		"a name that is no label":       {[]string{"create", "virtualnode", strings.Repeat("n", 64), "--remote-cluster-id", "b"}, "cannot be a node: must be no more than 63"},
+		"cordon what":            {[]string{"cordon"}, "NODE is missing"},
+		"cordon two":             {[]string{"cordon", "a", "b"}, `unexpected argument "b"`},
+		"uncordon what":          {[]string{"uncordon"}, "NODE is missing"},
+		"drain what":             {[]string{"drain"}, "NODE is missing"},
+		"drain without time":     {[]string{"drain", "vn", "--timeout", "0s"}, "more than 0"},
+		"drain with a bad grace": {[]string{"drain", "vn", "--grace-period", "5"}, "missing unit"},
+		"create what": {
+			[]string{"create", "node"},
+			`unknown command "node"; see liqoctl create --help`,
+		},
+		"create without a name": {[]string{"create", "virtualnode"}, "NAME is missing"},
+		"create of whom":        {[]string{"create", "virtualnode", "vn"}, "--remote-cluster-id is missing"},
+		"create of no cluster": {
+			[]string{"create", "virtualnode", "vn", "--remote-cluster-id", "B!"},
+			"--remote-cluster-id: ",
+		},
+		"a name that is none": {
+			[]string{"create", "virtualnode", "Vn", "--remote-cluster-id", "b"},
+			`"Vn" cannot be a node`,
+		},
+		"a name that is no label": {
+			[]string{"create", "virtualnode", strings.Repeat("n", 64), "--remote-cluster-id", "b"},
+			"cannot be a node: must be no more than 63",
+		},
 		"CPUs that are none":            {create("--cpu", "many"), `--cpu "many": quantities must match`},
 		"memory that is less than none": {create("--memory", "-1Gi"), `--memory "-1Gi": must not be less than 0`},
 		"a label that is none":          {create("--label", "x"), `--label "x": write key=value`},
@@ -77,7 +89,8 @@ func TestTheManifestOfAVirtualNode(t *testing.T) {
 	} {
 		t.Run(file, func(t *testing.T) {
 			s := newStage(t)
-			code, out, errOut := s.run(append([]string{"create", "virtualnode", "vn", "--remote-cluster-id", "b"}, args...)...)
+			args = append([]string{"create", "virtualnode", "vn", "--remote-cluster-id", "b"}, args...)
+			code, out, errOut := s.run(args...)
 			if code != exitDone || errOut != "" || len(s.applied) > 0 {
 				t.Fatalf("exit code %d, %d patches: %s", code, len(s.applied), errOut)
 			}
@@ -106,12 +119,14 @@ func TestWhatCannotBeAVirtualNode(t *testing.T) {
 		objects []client.Object
 		want    string
 	}{
-		"of a provider that is none": {nil, "there is no credential for b, Secret liqo-tenant-b/kubeconfig-b: peer with it"},
+		"of a provider that is none": {
+			nil, "there is no credential for b, Secret liqo-tenant-b/kubeconfig-b: peer with it",
+		},
 		"named like another provider's": {
 			[]client.Object{credential("b"), build.VirtualNode("vn", "c")}, "there is a virtual node vn of c",
 		},
 		"named like an ordinary node": {
-			[]client.Object{credential("b"), build.Node("vn")}, "there is a node vn that is not of b: choose another name",
+			[]client.Object{credential("b"), build.Node("vn")}, "there is a node vn that is not of b: choose another",
 		},
 		"that is being deleted": {[]client.Object{credential("b"), dying}, "virtual node vn is being deleted"},
 	} {
@@ -136,7 +151,9 @@ func TestNodeState(t *testing.T) {
 			vn.Status.Conditions = []v1beta1.VirtualNodeCondition{{Type: "Node", Status: "Running"}}
 		}, true, ""},
 		"it runs, out of reach": {func(vn *v1beta1.VirtualNode) {
-			vn.Status.Conditions = []v1beta1.VirtualNodeCondition{{Type: "Node", Status: "Running", Message: "no answer"}}
+			vn.Status.Conditions = []v1beta1.VirtualNodeCondition{
+				{Type: "Node", Status: "Running", Message: "no answer"},
+			}
 		}, false, "Node vn is Running: no answer"},
 		"it begins": {func(vn *v1beta1.VirtualNode) {
 			vn.Status.Conditions = []v1beta1.VirtualNodeCondition{
@@ -149,7 +166,9 @@ func TestNodeState(t *testing.T) {
 		}, true, ""},
 		"none is wanted, and one leaves": {func(vn *v1beta1.VirtualNode) {
 			vn.Spec.CreateNode = ptr.To(false)
-			vn.Status.Conditions = []v1beta1.VirtualNodeCondition{{Type: "Node", Status: "Draining", Message: "waiting"}}
+			vn.Status.Conditions = []v1beta1.VirtualNodeCondition{
+				{Type: "Node", Status: "Draining", Message: "waiting"},
+			}
 		}, false, "Node vn is Draining: waiting"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +216,7 @@ func TestDeleteVirtualNode(t *testing.T) {
 		},
 		"one that waits": {
 			objects: []client.Object{waiting}, args: []string{"--timeout", "600ms"}, stays: true, code: exitFailed,
-			want:    "virtual node vn is still there after 600ms: waiting for volumes on this virtual node; it goes on by",
+			want:    "virtual node vn is still there after 600ms: waiting for volumes on this virtual node; it goes",
 			deleted: 1,
 		},
 	} {
@@ -235,10 +254,12 @@ func TestCordonAndUncordon(t *testing.T) {
 		want    string
 		closed  bool
 	}{
-		"an open node":        {command: "cordon", want: "done: node vn takes no more pods", closed: true},
-		"a closed node again": {command: "cordon", change: closed, want: "done: node vn is cordoned already", closed: true},
-		"a closed node":       {command: "uncordon", change: closed, want: "done: node vn takes pods again"},
-		"an open node again":  {command: "uncordon", want: "done: node vn is not cordoned"},
+		"an open node": {command: "cordon", want: "done: node vn takes no more pods", closed: true},
+		"a closed node again": {
+			command: "cordon", change: closed, want: "done: node vn is cordoned already", closed: true,
+		},
+		"a closed node":      {command: "uncordon", change: closed, want: "done: node vn takes pods again"},
+		"an open node again": {command: "uncordon", want: "done: node vn is not cordoned"},
 		"a node on its way out": {command: "uncordon", change: func(n *corev1.Node) {
 			closed(n)
 			n.Spec.Taints = append(n.Spec.Taints, v1beta1.TaintLeaving())
