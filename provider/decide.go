@@ -87,11 +87,10 @@ func decideWithRemote(f facts) action {
 func decideWithoutRemote(f facts) action {
 	finished := translate.Finished(f.home.Status.Phase)
 	switch {
-	case f.home.DeletionTimestamp != nil:
-		if finished && ptr.Deref(f.home.DeletionGracePeriodSeconds, 0) == 0 && !f.stalledHome {
-			return doWait // nothing but finalizers of others holds it
-		}
+	case f.home.DeletionTimestamp != nil && !finished:
 		return onceSettled(f, doFinish)
+	case f.home.DeletionTimestamp != nil:
+		return f.farewell()
 	case finished:
 		return doWait
 	case f.existed && f.unseen && f.twin == twinReady:
@@ -103,6 +102,14 @@ func decideWithoutRemote(f facts) action {
 	default:
 		return doHold
 	}
+}
+
+// farewell is for a home pod that is finished and being deleted, and has no remote pod.
+func (f facts) farewell() action {
+	if ptr.Deref(f.home.DeletionGracePeriodSeconds, 0) == 0 && !f.stalledHome {
+		return doWait // nothing but finalizers of others holds it
+	}
+	return onceSettled(f, doFinish)
 }
 
 // onceSettled returns the given action unless it is not known yet what is in the twin, or whether there is one.

@@ -21,6 +21,8 @@ import (
 const spdyPing = 5 * time.Second
 
 // exec runs a command in the remote container.
+//
+//nolint:revive // argument-limit: the library's signature
 func (s *Streams) exec(ctx context.Context, _, _, container string, command []string, home api.AttachIO) error {
 	to, err := targetOf(ctx)
 	if err != nil {

@@ -26,7 +26,8 @@ func TestCommandsRunInContainersFarAway(t *testing.T) {
 			r := w.rig(t, "exec-"+strings.ToLower(strings.ReplaceAll(way, " ", "-")), rigOptions{})
 			t.Run("what it says is kept apart", func(t *testing.T) {
 				var out, errs bytes.Buffer
-				err := r.exec(t.Context(), way, remotecommand.StreamOptions{Stdout: &out, Stderr: &errs}, "say", "hi", "ho")
+				streams := remotecommand.StreamOptions{Stdout: &out, Stderr: &errs}
+				err := r.exec(t.Context(), way, streams, "say", "hi", "ho")
 				if err != nil || out.String() != "hi" || errs.String() != "ho" {
 					t.Errorf("%v, %q, %q", err, &out, &errs)
 				}

@@ -8,7 +8,6 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -236,7 +235,7 @@ func testReads(s *shop) {
 		}
 		got := map[string]bool{}
 		for _, e := range recorded {
-			if e.UserAgent == "reads-"+s.ns && e.ObjectRef != nil && slices.Contains([]string{"list", "watch"}, e.Verb) {
+			if e.UserAgent == "reads-"+s.ns && e.ObjectRef != nil && (e.Verb == "list" || e.Verb == "watch") {
 				got[e.ObjectRef.Resource] = true
 			}
 		}
@@ -266,8 +265,8 @@ func testSecretsStayReferences(s *shop) {
 	}
 }
 
-// testCacheIsNotBelieved has an agent that sees none of the home pods, as after a mistake in its watch, and their remote
-// pods.
+// testCacheIsNotBelieved has an agent that sees none of the home pods, as after a mistake in its watch, and their
+// remote pods.
 func testCacheIsNotBelieved(s *shop) {
 	p, stop := s.agent(nil)
 	p.TwinReady(s.ns, s.twin)

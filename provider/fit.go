@@ -57,16 +57,21 @@ func (p *Pods) release(ctx context.Context, w *work) error {
 	if away == nil || away.UID != w.away.UID || away.Spec.NodeName != "" || away.DeletionTimestamp != nil {
 		return again{after: lateWatch}
 	}
-	var until time.Time
-	if p.opts.UnfitFor > 0 {
-		var said bool
-		controller := metav1.GetControllerOf(w.home).UID
-		if until, said = p.unfits.tell(w.home.Spec.NodeName, controller, now, p.opts.UnfitFor); !said {
-			return again{after: unfitPoll}
-		}
+	until, said := p.noteUnfit(w.home, now)
+	if !said {
+		return again{after: unfitPoll}
 	}
 	p.announceRelease(w, until)
 	return p.evict(ctx, w)
+}
+
+// noteUnfit returns until when the Node takes no more pods of the controller of this one, never if it does not say so
+// at all, and whether it says so by now.
+func (p *Pods) noteUnfit(home *corev1.Pod, now time.Time) (until time.Time, said bool) {
+	if p.opts.UnfitFor <= 0 {
+		return time.Time{}, true
+	}
+	return p.unfits.tell(home.Spec.NodeName, metav1.GetControllerOf(home).UID, now, p.opts.UnfitFor)
 }
 
 // announceRelease tells why the pod goes, once.

@@ -71,6 +71,8 @@ type releaseTold struct {
 }
 
 // Eventf implements [events.EventRecorder].
+//
+//nolint:revive // argument-limit: the interface is as it is
 func (r *recorder) Eventf(on, _ runtime.Object, _, reason, _, note string, args ...any) {
 	pod, ok := on.(*corev1.Pod)
 	if !ok || reason != ReasonReleased {

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ var (
 // came is a home pod whose remote pod came at noon.
 func came(phase corev1.PodPhase, conditions ...corev1.PodCondition) *corev1.Pod {
 	pod := build.Pod("web").Phase(phase).Obj()
-	pod.Status.Conditions = append(conditions, corev1.PodCondition{
+	pod.Status.Conditions = append(slices.Clone(conditions), corev1.PodCondition{
 		Type: translate.Offloaded, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(atNoon),
 	})
 	return pod

@@ -8,8 +8,9 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// An API server deletes a pod in two steps: it notes that there is no time left, then it takes the pod away. When whoever
-// asked dies in between, the request ends with the connection, and the pod stays as it is until somebody asks again.
+// An API server deletes a pod in two steps: it notes that there is no time left, then it takes the pod away. When
+// whoever asked dies in between, the request ends with the connection, and the pod stays as it is until somebody asks
+// again.
 
 // halfDeleted tells whether only the second step is missing. Nothing but finalizers may hold such a pod.
 func halfDeleted(pod *corev1.Pod) bool {

@@ -152,7 +152,8 @@ func (k *killing) line(plane int) line {
 	config := k.planes[plane].Config()
 	config.UserAgent = agentName
 	config.QPS = -1
-	config.ContentType, config.AcceptContentTypes = "application/json", "application/json" // which can be read on the way
+	// Which can be read on the way.
+	config.ContentType, config.AcceptContentTypes = "application/json", "application/json"
 	transport, err := rest.TransportFor(config)
 	if err != nil {
 		k.Error(err)

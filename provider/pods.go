@@ -62,8 +62,8 @@ type PodsOptions struct {
 	// Fits returns the sentence by which the provider has no room for a pod that no scheduler bound to our Node, or "".
 	// It is asked before the remote pod is created, never afterwards. With nil there is always room.
 	Fits func(ctx context.Context, pod *corev1.Pod) (refusal string, err error)
-	// ReleaseAfter is for how long no node of the provider may have taken a pod that has a controller before the home pod
-	// is evicted; 0 means for ever. UnfitFor is for how long its Node then takes no more pods of that controller.
+	// ReleaseAfter is for how long no node of the provider may have taken a pod that has a controller before the home
+	// pod is evicted; 0 means for ever. UnfitFor is for how long its Node then takes no more pods of that controller.
 	ReleaseAfter, UnfitFor time.Duration
 	// Access is how pods reach an API server; the zero value gives them none.
 	Access translate.Access

@@ -312,15 +312,18 @@ func TestRequestsThatAreNoStreams(t *testing.T) {
 		"exec without an upgrade": {
 			http.MethodPost, "/exec/%s/web/app?command=say&output=1", nil, http.StatusBadRequest, "unable to upgrade",
 		},
-		"exec of nothing":     {http.MethodPost, "/exec/%s/web/app", nil, http.StatusBadRequest, "at least one of"},
-		"exec in another pod": {http.MethodPost, "/exec/%s/none/app?output=1", nil, http.StatusNotFound, "not on this node"},
-		"attach of nothing":   {http.MethodGet, "/attach/%s/web/app", nil, http.StatusBadRequest, "at least one of"},
+		"exec of nothing": {http.MethodPost, "/exec/%s/web/app", nil, http.StatusBadRequest, "at least one of"},
+		"exec in another pod": {
+			http.MethodPost, "/exec/%s/none/app?output=1", nil, http.StatusNotFound, "not on this node",
+		},
+		"attach of nothing": {http.MethodGet, "/attach/%s/web/app", nil, http.StatusBadRequest, "at least one of"},
 		"port-forward without an upgrade": {
 			http.MethodPost, "/portForward/%s/web", nil, http.StatusBadRequest, "changes to SPDY/3.1",
 		},
 		"port-forward without a protocol": {
 			http.MethodPost, "/portForward/%s/web",
-			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"SPDY/3.1"}}, http.StatusBadRequest, "X-Stream-Protocol-Version",
+			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"SPDY/3.1"}},
+			http.StatusBadRequest, "X-Stream-Protocol-Version",
 		},
 		"port-forward with another protocol": {
 			http.MethodPost, "/portForward/%s/web",
@@ -329,7 +332,8 @@ func TestRequestsThatAreNoStreams(t *testing.T) {
 		},
 		"a port that is none": {
 			http.MethodGet, "/portForward/%s/web?port=seven",
-			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, http.StatusBadRequest, `\"seven\" is not a port`,
+			http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+			http.StatusBadRequest, `\"seven\" is not a port`,
 		},
 		"by another method": {http.MethodPut, "/portForward/%s/web", nil, http.StatusMethodNotAllowed, ""},
 	} {

@@ -93,7 +93,7 @@ func (d *dialer) upgrade(
 	}
 	conn, ok := resp.Body.(io.ReadWriteCloser)
 	if resp.StatusCode != http.StatusSwitchingProtocols || !ok {
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }()
 		return nil, nil, refusal(resp)
 	}
 	if got, want := resp.Header.Get(httpstream.HeaderUpgrade), header.Get(httpstream.HeaderUpgrade); !strings.EqualFold(

@@ -28,9 +28,9 @@ func whyEnded(ctx context.Context) error {
 	return errStopping
 }
 
-// untilOver ends the context of a request with its connection, or when that has been silent for too long, also when next
-// has taken the connection over: from then on net/http does not look at it, and a silent container would be waited for
-// until it speaks.
+// untilOver ends the context of a request with its connection, or when that has been silent for too long, also when
+// next has taken the connection over: from then on net/http does not look at it, and a silent container would be waited
+// for until it speaks.
 func untilOver(next http.Handler, c clock.Clock, idle time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithCancelCause(r.Context())
@@ -71,7 +71,8 @@ func (w *watchedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			w.end(errSilent)
 		}
 	}()
-	watched := &watchedConn{Conn: conn, from: buffered.Reader, activity: w.activity, gone: func() { w.end(errHomeGone) }}
+	gone := func() { w.end(errHomeGone) }
+	watched := &watchedConn{Conn: conn, from: buffered.Reader, activity: w.activity, gone: gone}
 	return watched, bufio.NewReadWriter(bufio.NewReader(watched), bufio.NewWriter(watched)), nil
 }
 

@@ -135,6 +135,8 @@ func (k *kubelet) servePortForward(w http.ResponseWriter, r *http.Request) {
 }
 
 // ExecInContainer runs the commands that the containers have.
+//
+//nolint:revive // argument-limit: the interface is as it is
 func (k *kubelet) ExecInContainer(
 	_ context.Context, pod string, _ types.UID, container string, command []string, in io.Reader,
 	out, errs io.WriteCloser, tty bool, resize <-chan terminals.TerminalSize, _ time.Duration,
@@ -171,6 +173,8 @@ func (k *kubelet) ExecInContainer(
 }
 
 // AttachContainer connects to a process that repeats what it is told.
+//
+//nolint:revive // argument-limit: the interface is as it is
 func (k *kubelet) AttachContainer(
 	_ context.Context, pod string, _ types.UID, container string, in io.Reader, out, _ io.WriteCloser, tty bool,
 	_ <-chan terminals.TerminalSize,

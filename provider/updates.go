@@ -40,10 +40,10 @@ func (p *Pods) follow(ctx context.Context, w *work, u *translate.Update, lag tra
 		return err
 	}
 	live, err := p.liveOwn(ctx, w)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if live == nil || live.UID != w.away.UID {
+	case live == nil || live.UID != w.away.UID:
 		return again{after: lateWatch} // how it went is on the way
 	}
 	changed, refusals, err := p.change(ctx, u, live)

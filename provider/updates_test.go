@@ -26,8 +26,10 @@ func TestWhatCountsAsARefusalOfAChange(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"policy":  {apierrors.NewForbidden(pods, "web", errors.New("quota")), true},
-		"invalid": {apierrors.NewInvalid(kind, "web", field.ErrorList{field.Forbidden(field.NewPath("spec"), "no")}), true},
+		"policy": {apierrors.NewForbidden(pods, "web", errors.New("quota")), true},
+		"invalid": {
+			apierrors.NewInvalid(kind, "web", field.ErrorList{field.Forbidden(field.NewPath("spec"), "no")}), true,
+		},
 		"a pod of another uid": {
 			apierrors.NewInvalid(kind, "web",
 				field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), "1", "field is immutable")}), false,

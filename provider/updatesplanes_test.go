@@ -86,7 +86,7 @@ func testUpdateMetadata(s *shop) {
 		s.Fatal(err)
 	}
 	s.run(s.remote(home))
-	home = s.phase(home, corev1.PodRunning)
+	s.phase(home, corev1.PodRunning)
 	s.edit(s.away, s.twin, "web", func(pod *corev1.Pod) { pod.Annotations["theirs"] = "y" })
 	begin := time.Now()
 	home = s.edit(s.home, s.ns, "web", func(pod *corev1.Pod) {

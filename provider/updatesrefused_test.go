@@ -21,7 +21,8 @@ import (
 func (s *shop) enforce(level string, refuses bool) {
 	s.Helper()
 	_, err := s.away.CoreV1().Namespaces().Patch(s.Context(), s.twin, "application/merge-patch+json",
-		fmt.Appendf(nil, `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":%q}}}`, level), metav1.PatchOptions{})
+		fmt.Appendf(nil, `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":%q}}}`, level),
+		metav1.PatchOptions{})
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -64,7 +64,8 @@ func (p *Pods) settling(w *work) time.Duration {
 	return rest
 }
 
-// write makes the home pod's status so, and its label about the provider, with one patch, or none when it is so already.
+// write makes the home pod's status so, and its label about the provider, with one patch, or none when it is so
+// already.
 func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) error {
 	patch, err := p.view().Patch(w.home, &status)
 	if err != nil || patch == nil {
@@ -75,7 +76,8 @@ func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) erro
 	got, err := p.opts.Home.CoreV1().Pods(w.Namespace).Patch(ctx, w.Name, types.StrategicMergePatchType, patch,
 		metav1.PatchOptions{FieldManager: fieldManager}, "status")
 	switch {
-	case apierrors.IsNotFound(err) || apierrors.IsConflict(err) || ofAnother(err): // gone, or a successor: its event is on the way
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err) || ofAnother(err):
+		// Gone, or a successor: its event is on the way.
 		return nil
 	case err != nil:
 		return fmt.Errorf("write status: %w", err)

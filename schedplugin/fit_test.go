@@ -99,7 +99,7 @@ func TestNewsOfAProvidersRoomWakesExactlyThePodsThatItHelps(t *testing.T) {
 				}
 				got := pods{}
 				for _, pod := range []*corev1.Pod{large, huge, again, golden, stranger} {
-					if hinted(t, f, events, pod, test.before, test.after) == fwk.Queue {
+					if f.hinted(events, pod, test.before, test.after) == fwk.Queue {
 						got[pod.Name] = fwk.Queue
 					}
 				}
@@ -112,17 +112,16 @@ func TestNewsOfAProvidersRoomWakesExactlyThePodsThatItHelps(t *testing.T) {
 }
 
 // hinted answers as the scheduler's queue does when annotations of a node change: one hint that wakes is enough.
-func hinted(t *testing.T, f *fixture, events []fwk.ClusterEventWithHint, pod *corev1.Pod,
-	before, after *corev1.Node,
+func (f *fixture) hinted(events []fwk.ClusterEventWithHint, pod *corev1.Pod, before, after *corev1.Node,
 ) fwk.QueueingHint {
-	t.Helper()
+	f.Helper()
 	for _, event := range events {
 		if event.Event.Resource != fwk.Node || event.Event.ActionType&fwk.UpdateNodeAnnotation == 0 {
 			continue
 		}
 		hint, err := event.QueueingHintFn(f.policies.logger, pod, before, after)
 		if err != nil {
-			t.Fatal(err)
+			f.Fatal(err)
 		}
 		if hint == fwk.Queue {
 			return hint

@@ -92,7 +92,8 @@ const (
 	APIServerSupportHome = "home"
 	// APIServerSupportDisabled: none, whatever the agent's default is.
 	APIServerSupportDisabled = "disabled"
-	// AnnotationRemoteServiceAccount on a Pod names the provider's ServiceAccount for AnnotationAPIServerSupport remote.
+	// AnnotationRemoteServiceAccount on a Pod names the provider's ServiceAccount for AnnotationAPIServerSupport
+	// remote.
 	AnnotationRemoteServiceAccount = "liqo.io/remote-service-account-name"
 	// AnnotationLentServiceAccounts (own), which a provider's admin sets on a twin, lists, comma-separated, the
 	// ServiceAccounts of the twin as which the consumer's pods may run.
@@ -107,8 +108,8 @@ const (
 	AnnotationTokenPod = "offloading.liqo.io/token-pod"
 	// AnnotationTokenRefresh (own), on such a Secret, is when its tokens are asked for anew (RFC 3339).
 	AnnotationTokenRefresh = "offloading.liqo.io/token-refresh"
-	// AnnotationLargestFree (own) on a virtual Node has, as a JSON object of resource name to quantity, the most of each
-	// resource that any single node of the provider still has free, as far as the agent can see.
+	// AnnotationLargestFree (own) on a virtual Node has, as a JSON object of resource name to quantity, the most of
+	// each resource that any single node of the provider still has free, as far as the agent can see.
 	AnnotationLargestFree = "offloading.liqo.io/largest-free"
 	// AnnotationUnfit (own) on a virtual Node has, as a JSON object, the UIDs of the controllers whose pods no node of
 	// the provider took, and until when (RFC 3339) no more are sent. The agent removes what has passed.
@@ -119,8 +120,8 @@ const (
 const (
 	TaintKey   = "virtual-node.liqo.io/not-allowed"
 	TaintValue = "true"
-	// TaintLeavingKey (own) is the key of the taint, with effect NoSchedule and without a value, of a virtual Node that is
-	// on its way out: a cordon does not keep the pods of DaemonSets from coming back.
+	// TaintLeavingKey (own) is the key of the taint, with effect NoSchedule and without a value, of a virtual Node that
+	// is on its way out: a cordon does not keep the pods of DaemonSets from coming back.
 	TaintLeavingKey = "virtual-node.liqo.io/leaving"
 )
 

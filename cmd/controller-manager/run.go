@@ -157,9 +157,12 @@ func (s *starter) Start(ctx context.Context) error {
 		return err
 	}
 	quick := &namespacemap.Quick{Home: home, Events: s.mgr.GetEventRecorder("controller-manager")}
-	if err := errors.Join(offloadings.SetupWithManager(s.mgr), maps.SetupWithManager(s.mgr),
-		approver.SetupWithManager(s.mgr), quick.SetupWithManager(s.mgr), evictions.SetupWithManager(s.mgr)); err != nil {
-		return fmt.Errorf("set up the reconcilers: %w", err)
+	for _, r := range []interface {
+		SetupWithManager(mgr manager.Manager) error
+	}{offloadings, maps, approver, quick, evictions} {
+		if err := r.SetupWithManager(s.mgr); err != nil {
+			return fmt.Errorf("set up the reconcilers: %w", err)
+		}
 	}
 	close(s.started)
 	return nil

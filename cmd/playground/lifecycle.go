@@ -14,8 +14,8 @@ import (
 func upFlags(cmd *cobra.Command, opts *env.Options) {
 	cmd.Flags().IntVar(&opts.Providers, "providers", 2, "how many clusters besides the consumer")
 	cmd.Flags().IntVar(&opts.Nodes, "nodes", 3, "how many nodes each cluster has")
-	cmd.Flags().BoolVar(&opts.Exec, "exec", false, "let commands run in pods: they run on this machine, as you, also for "+
-		"others who can reach its loopback addresses")
+	cmd.Flags().BoolVar(&opts.Exec, "exec", false, "let commands run in pods: they run on this machine, as you, "+
+		"also for others who can reach its loopback addresses")
 	cmd.Flags().BoolVar(&opts.Peer, "peer", true, "start our components and peer the consumer with every provider")
 }
 

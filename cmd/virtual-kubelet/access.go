@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/provider/translate"
@@ -26,11 +27,15 @@ func (o *options) access() (translate.Access, error) {
 		return out, nil
 	}
 	u, err := url.Parse(o.homeAPIServer)
-	// In-cluster clients know a host and a port, and nothing else.
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.User != nil ||
-		u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || !isAddress(u) {
 		return out, fmt.Errorf("--home-api-server: must be https://HOST or https://HOST:PORT, not %q", o.homeAPIServer)
 	}
 	out.Host, out.Port = u.Hostname(), cmp.Or(u.Port(), "443")
 	return out, nil
+}
+
+// isAddress says that a URL is a host and perhaps a port, which is all that in-cluster clients know of an API server.
+func isAddress(u *url.URL) bool {
+	bare := url.URL{Scheme: "https", Host: u.Host}
+	return u.Hostname() != "" && strings.TrimSuffix(u.String(), "/") == bare.String()
 }

@@ -97,7 +97,8 @@ func (o *options) patience() []error {
 		errs = append(errs, fmt.Errorf("--unfit-for: must not be negative, not %s; 0 turns it off", o.unfitFor))
 	}
 	if o.streamIdle <= 0 {
-		errs = append(errs, fmt.Errorf("--streaming-connection-idle-timeout: must be more than 0, not %s", o.streamIdle))
+		errs = append(errs,
+			fmt.Errorf("--streaming-connection-idle-timeout: must be more than 0, not %s", o.streamIdle))
 	}
 	return errs
 }

@@ -60,14 +60,14 @@ type Options struct {
 	Peer bool
 	// Bare leaves out everything but etcd and the API server.
 	Bare bool
-	// NodeIP is where agents serve the kubelet API of virtual nodes; empty is loopback, which is all that kubectl needs. API
-	// servers relay requests for nodes (nodes/proxy) to other addresses only.
+	// NodeIP is where agents serve the kubelet API of virtual nodes; empty is loopback, which is all that kubectl
+	// needs. API servers relay requests for nodes (nodes/proxy) to other addresses only.
 	NodeIP string
-	// Exec lets commands run in fake pods: they run on this machine, as whoever started the playground, for everybody who
-	// reaches the fake kubelets' port on loopback, since these ask nobody.
+	// Exec lets commands run in fake pods: they run on this machine, as whoever started the playground, for everybody
+	// who reaches the fake kubelets' port on loopback, since these ask nobody.
 	Exec bool
-	// Agent has flags that the agents of virtual nodes get besides; what starts one again later, from its directory, does
-	// not know them.
+	// Agent has flags that the agents of virtual nodes get besides; what starts one again later, from its directory,
+	// does not know them.
 	Agent []string
 	// APIServer has flags that API servers get besides; what starts one again later, from its directory, does not know
 	// them.

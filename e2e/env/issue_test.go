@@ -24,7 +24,8 @@ func TestWhatATestAddsToAClusterIsKnownToIt(t *testing.T) {
 	roots.AddCert(certificate(t, c.cert(certCA)))
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth} {
 		options := x509.VerifyOptions{
-			DNSName: "10.1.2.3", Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage}, CurrentTime: c.env.opts.Clock.Now(),
+			DNSName: "10.1.2.3", Roots: roots, KeyUsages: []x509.ExtKeyUsage{usage},
+			CurrentTime: c.env.opts.Clock.Now(),
 		}
 		if _, err := cert.Verify(options); err != nil {
 			t.Errorf("as %v: %v", usage, err)

@@ -30,7 +30,8 @@ func (c *Cluster) kwokConfiguration() error {
 		config += fmt.Sprintf(kwokExec, c.PodsDir())
 	}
 	page := "hello from cluster " + c.Name + "\n"
-	answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(page), page)
+	answer := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
+		len(page), page)
 	config += fmt.Sprintf(kwokPorts, answer)
 	if err := writeFile(c.path("kwok.yaml"), []byte(config)); err != nil {
 		return err

@@ -220,11 +220,8 @@ func (h History) AtRest(nodes ...string) []string {
 		}
 	}
 	for _, l := range lives(h.Home) {
-		finished := order(l.pod.Status.Phase) == 2
-		if l.gone || finished || !slices.Contains(nodes, l.pod.Spec.NodeName) {
-			continue
-		}
-		if !remotes[l.pod.UID] && l.pod.Status.Reason == "" {
+		due := !l.gone && order(l.pod.Status.Phase) != 2 && slices.Contains(nodes, l.pod.Spec.NodeName)
+		if due && !remotes[l.pod.UID] && l.pod.Status.Reason == "" {
 			out = append(out, fmt.Sprintf("I4: home pod %s has no remote pod, and says no reason", name(l.pod)))
 		}
 	}

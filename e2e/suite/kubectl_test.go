@@ -54,8 +54,8 @@ func (w *world) farAway(name string) *corev1.Pod {
 	return &pod
 }
 
-// O9. kwok tells no exit codes, and its commands hear the end of their input only from a terminal, also without us: that
-// these arrive is shown with a real kubelet's server in provider, and with containers in e2e/containers.
+// O9. kwok tells no exit codes, and its commands hear the end of their input only from a terminal, also without us:
+// that these arrive is shown with a real kubelet's server in provider, and with containers in e2e/containers.
 func TestKubectlExec(t *testing.T) {
 	w := newWorld(t, "exec")
 	pod := w.farAway("web")

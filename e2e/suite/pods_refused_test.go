@@ -25,7 +25,8 @@ type refusedPod struct {
 	says   string
 }
 
-// O8; for Pod Security see provider. A pod that the provider refuses stays Pending with the provider's words, and runs when it is refused no more.
+// O8; for Pod Security see provider. A pod that the provider refuses stays Pending with the provider's words, and runs
+// when it is refused no more.
 func TestARefusalIsToldInTheProvidersWords(t *testing.T) {
 	for name, test := range map[string]refusedPod{
 		"quota":            {quota, nil, "exceeded quota: none"},

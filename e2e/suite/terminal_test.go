@@ -86,5 +86,6 @@ func (t *terminal) shows(text string) {
 func (t *terminal) resize(columns, rows uint16) {
 	t.w.t.Helper()
 	size := &unix.Winsize{Col: columns, Row: rows}
-	t.w.Expect(unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, size)).To(Succeed()) //nolint:gosec // G115: ditto
+	master := int(t.master.Fd()) //nolint:gosec // G115: ditto
+	t.w.Expect(unix.IoctlSetWinsize(master, unix.TIOCSWINSZ, size)).To(Succeed())
 }
