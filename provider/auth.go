@@ -95,11 +95,14 @@ func (a Auth) require(next http.Handler, nodesFor func(path string) []string) ht
 	})
 }
 
-// allows asks for one subresource after the other: one that is allowed is enough.
+// allows asks for one subresource after the other: one that is allowed is enough. Unlike the authenticator, the
+// authorizer would wait for ever.
 func (a Auth) allows(r *http.Request, caller user.Info, node string) (bool, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
 	verb, subresources := access(r.Method, r.URL.Path)
 	for _, subresource := range subresources {
-		decision, _, err := a.authorizer.Authorize(r.Context(), authorizer.AttributesRecord{
+		decision, _, err := a.authorizer.Authorize(ctx, authorizer.AttributesRecord{
 			User: caller, Verb: verb, APIVersion: "v1", Resource: "nodes", Subresource: subresource, Name: node,
 			ResourceRequest: true, Path: r.URL.Path,
 		})

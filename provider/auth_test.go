@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -253,4 +256,25 @@ func selfMade(t *testing.T) tls.Certificate {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}
+}
+
+// mute is an authorizer that never answers.
+type mute struct{ static }
+
+func (*mute) Authorize(ctx context.Context, _ authorizer.Attributes) (authorizer.Decision, string, error) {
+	if _, limited := ctx.Deadline(); !limited {
+		return authorizer.DecisionAllow, "", nil // rather than wait for ever, say what the test must not see
+	}
+	return authorizer.DecisionNoOpinion, "", context.DeadlineExceeded
+}
+
+func TestNobodyWaitsForEverToBeAllowed(t *testing.T) {
+	handler := (&Server{Pods: NewPods(PodsOptions{}), Auth: Auth{authenticator: &mute{}, authorizer: &mute{}}}).Handler()
+	r := httptest.NewRequest(http.MethodGet, "/pods", nil)
+	r.Header.Set("Authorization", "Bearer good")
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("want 500, got %d", w.Code)
+	}
 }
