@@ -13,6 +13,7 @@ import (
 	"k8s.io/component-base/cli"
 	logsapi "k8s.io/component-base/logs/api/v1"
 	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
@@ -22,6 +23,10 @@ const (
 	Failed
 	Usage
 )
+
+// maxVerbosity is the most that is logged. From the next level on, client-go logs what it sends and receives: Secrets,
+// tokens that it asks for, and tokens of callers that it asks about.
+const maxVerbosity = 7
 
 // UsageError is the fault of whoever wrote the command line.
 type UsageError struct{ error }
@@ -74,8 +79,12 @@ func (p Program) Command(lifetime func() context.Context) *cobra.Command {
 			if err := p.Validate(); err != nil {
 				return err
 			}
+			limited := keepSecrets(logging)
 			if err := logsapi.ValidateAndApply(logging, nil); err != nil {
 				return err
+			}
+			if limited {
+				klog.Background().Info("Verbosity is limited, or tokens and Secrets would be logged", "limit", maxVerbosity)
 			}
 			return p.Run(lifetime())
 		},
@@ -85,4 +94,17 @@ func (p Program) Command(lifetime func() context.Context) *cobra.Command {
 	p.AddFlags(cmd.Flags())
 	logsapi.AddFlags(logging, cmd.Flags())
 	return cmd
+}
+
+// keepSecrets lowers what would log them, and says whether anything would have.
+func keepSecrets(logging *logsapi.LoggingConfiguration) (limited bool) {
+	levels := []*logsapi.VerbosityLevel{&logging.Verbosity}
+	for i := range logging.VModule {
+		levels = append(levels, &logging.VModule[i].Verbosity)
+	}
+	for _, level := range levels {
+		limited = limited || *level > maxVerbosity
+		*level = min(*level, maxVerbosity)
+	}
+	return limited
 }

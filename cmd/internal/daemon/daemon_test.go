@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+	logsapi "k8s.io/component-base/logs/api/v1"
+	"k8s.io/klog/v2"
 )
 
 // example is a program that notes what it does.
@@ -65,6 +68,41 @@ func TestCommandLine(t *testing.T) {
 			}
 			if !strings.Contains(out.String(), test.says) {
 				t.Errorf("output %q does not say %q", out, test.says)
+			}
+		})
+	}
+}
+
+// From level 8 on, client-go logs bodies: nothing that an operator asks for may put Secrets into a log.
+func TestSecretsAreNotLoggedHoweverMuchIsAskedFor(t *testing.T) {
+	for name, args := range map[string][]string{
+		"everywhere":  {"-v=10"},
+		"in one file": {"--vmodule=daemon_test=10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reset := func() {
+				if err := logsapi.ResetForTest(nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			reset()
+			t.Cleanup(reset)
+			var did []string
+			opts, out := DefaultOptions(), &bytes.Buffer{}
+			p := example(&opts, &did, nil)
+			var useful, dangerous bool
+			p.Run = func(context.Context) error {
+				useful, dangerous = klog.V(7).Enabled(), klog.V(8).Enabled()
+				return nil
+			}
+			cmd := p.Command(t.Context)
+			cmd.SetArgs(args)
+			cmd.SetErr(out)
+			if err := cmd.Execute(); err != nil {
+				t.Fatal(err, out)
+			}
+			if !useful || dangerous {
+				t.Errorf("level 7: %t, level 8: %t; want the first only", useful, dangerous)
 			}
 		})
 	}
