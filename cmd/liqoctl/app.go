@@ -148,6 +148,11 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) < len(names) {
 			return usage("%s is missing; see %s --help", strings.Join(names[len(args):], " "), cmd.CommandPath())
 		}
+		for i, name := range names {
+			if args[i] == "" { // a variable of a script that is not set
+				return usage("%s is empty; see %s --help", name, cmd.CommandPath())
+			}
+		}
 		return atMost(len(names))(cmd, args)
 	}
 }

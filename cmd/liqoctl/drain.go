@@ -22,12 +22,13 @@ const drainInterval = time.Second
 // drainFlags are the flags of drain.
 type drainFlags struct {
 	force, emptyDir bool
-	grace           time.Duration
+	grace           *time.Duration // nil is what each pod says
 	timeout         time.Duration
 }
 
 func (a *app) drain() *cobra.Command {
 	var f drainFlags
+	var grace time.Duration
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Empty a virtual node",
@@ -43,13 +44,19 @@ The node, the twins and the peering stay. liqoctl uncordon opens the node again.
 			if f.timeout <= 0 {
 				return usage("--timeout must be more than 0")
 			}
+			if cmd.Flags().Changed("grace-period") {
+				if grace < 0 {
+					return usage("--grace-period must not be less than 0")
+				}
+				f.grace = &grace
+			}
 			return a.drainNode(cmd.Context(), args[0], &f)
 		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.force, "force", false, "evict pods too that no controller would replace")
 	flags.BoolVar(&f.emptyDir, "delete-emptydir-data", false, "evict pods too that have data in emptyDir volumes")
-	flags.DurationVar(&f.grace, "grace-period", -1, "how long pods may take to end; default: what each pod says")
+	flags.DurationVar(&grace, "grace-period", 0, "how long pods may take to end; default: what each pod says")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait for the pods to be gone")
 	return cmd
 }
@@ -152,13 +159,14 @@ func evictAll(ctx context.Context, home *cluster, pods []corev1.Pod, f *drainFla
 }
 
 // evictPod asks for the eviction of exactly this pod.
-func evictPod(ctx context.Context, home *cluster, pod *corev1.Pod, grace time.Duration) error {
+func evictPod(ctx context.Context, home *cluster, pod *corev1.Pod, grace *time.Duration) error {
 	eviction := &policyv1.Eviction{
 		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
 		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: ptr.To(pod.UID)}},
 	}
-	if grace >= 0 {
-		eviction.DeleteOptions.GracePeriodSeconds = ptr.To(int64(grace / time.Second))
+	if grace != nil {
+		whole := int64((*grace + time.Second - 1) / time.Second) // half a second must not become none
+		eviction.DeleteOptions.GracePeriodSeconds = &whole
 	}
 	return home.SubResource("eviction").Create(ctx, pod, eviction)
 }

@@ -31,7 +31,7 @@ func (a *app) createVirtualNode() *cobra.Command {
 		Short: "Create or change a virtual node of a provider",
 		Long: `Create a virtual node of a provider, besides the one that peering made: with a part of the provider's
 capacity, labels of its own for selectors, or a patch for the pods that run there. What exists is changed to
-what the flags say.
+what the flags say, all of them: a flag that is not repeated means its default again.
 
 It is a VirtualNode in the provider's tenant namespace, which --output prints instead of applying it.`,
 		Args: exactly("NAME"),
@@ -109,7 +109,7 @@ func checkVirtualNode(ctx context.Context, home *cluster, name string, f *virtua
 			return fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose another "+
 				"name", name, all[i].Spec.ClusterID)
 		case !all[i].DeletionTimestamp.IsZero():
-			return fmt.Errorf("virtual node %s is being deleted; repeat this when it is", name)
+			return fmt.Errorf("virtual node %s is being deleted; repeat this when it is gone", name)
 		}
 	}
 	node := &corev1.Node{}

@@ -93,7 +93,7 @@ func (f *virtualNodeFlags) spec(name string) (*virtualNodeSpec, error) {
 	if err := f.check(name); err != nil {
 		return nil, err
 	}
-	labels, err := f.allLabels()
+	labels, err := f.allLabels(name)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +143,8 @@ func (f *virtualNodeFlags) check(name string) error {
 	return checkFormat(f.output)
 }
 
-// allLabels joins the two ways to give labels.
-func (f *virtualNodeFlags) allLabels() (map[string]string, error) {
+// allLabels joins the two ways to give labels, and refuses those that the Node would have with another value.
+func (f *virtualNodeFlags) allLabels(name string) (map[string]string, error) {
 	labels := map[string]string{}
 	maps.Copy(labels, f.labels)
 	for _, label := range f.label {
@@ -160,6 +160,14 @@ func (f *virtualNodeFlags) allLabels() (map[string]string, error) {
 		}
 		if why := validation.IsValidLabelValue(labels[key]); len(why) > 0 {
 			return nil, usage("label %s=%q: %s", key, labels[key], why[0])
+		}
+	}
+	vn := &v1beta1.VirtualNode{Spec: v1beta1.VirtualNodeSpec{ClusterID: f.clusterID, Labels: labels}}
+	vn.Name = name
+	has := vn.NodeLabels()
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if has[key] != labels[key] {
+			return nil, usage("label %s=%q: this node always has %s=%s", key, labels[key], key, has[key])
 		}
 	}
 	return labels, nil
@@ -180,7 +188,7 @@ func (f *virtualNodeFlags) quota() (*corev1.ResourceQuotaSpec, error) {
 		}
 		q, err := resource.ParseQuantity(given.value)
 		if err != nil {
-			return nil, usage("--%s %q: %w", given.flag, given.value, err)
+			return nil, usage("--%s %q is no amount: write one such as 8, 500m or 16Gi", given.flag, given.value)
 		}
 		if q.Sign() < 0 {
 			return nil, usage("--%s %q: must not be less than 0", given.flag, given.value)

@@ -24,11 +24,16 @@ func TestUsageOfNodes(t *testing.T) {
 		args []string
 		want string
 	}{
-		"cordon what":            {[]string{"cordon"}, "NODE is missing"},
-		"cordon two":             {[]string{"cordon", "a", "b"}, `unexpected argument "b"`},
-		"uncordon what":          {[]string{"uncordon"}, "NODE is missing"},
-		"drain what":             {[]string{"drain"}, "NODE is missing"},
-		"drain without time":     {[]string{"drain", "vn", "--timeout", "0s"}, "more than 0"},
+		"cordon what":        {[]string{"cordon"}, "NODE is missing"},
+		"cordon two":         {[]string{"cordon", "a", "b"}, `unexpected argument "b"`},
+		"uncordon what":      {[]string{"uncordon"}, "NODE is missing"},
+		"drain what":         {[]string{"drain"}, "NODE is missing"},
+		"drain without time": {[]string{"drain", "vn", "--timeout", "0s"}, "more than 0"},
+		"cordon nothing":     {[]string{"cordon", ""}, "NODE is empty; see liqoctl cordon --help"},
+		"drain with less than no grace": {
+			[]string{"drain", "vn", "--grace-period", "-5s"},
+			"--grace-period must not be less than 0",
+		},
 		"drain with a bad grace": {[]string{"drain", "vn", "--grace-period", "5"}, "missing unit"},
 		"create what": {
 			[]string{"create", "node"},
@@ -48,18 +53,24 @@ func TestUsageOfNodes(t *testing.T) {
 			[]string{"create", "virtualnode", strings.Repeat("n", 64), "--remote-cluster-id", "b"},
 			"cannot be a node: must be no more than 63",
 		},
-		"CPUs that are none":            {create("--cpu", "many"), `--cpu "many": quantities must match`},
+		"CPUs that are none":            {create("--cpu", "many"), `--cpu "many" is no amount: write one`},
 		"memory that is less than none": {create("--memory", "-1Gi"), `--memory "-1Gi": must not be less than 0`},
 		"a label that is none":          {create("--label", "x"), `--label "x": write key=value`},
 		"labels that are none":          {create("--labels", "x"), "x must be formatted as key=value"},
 		"a label with a bad key":        {create("--label", "a/b/c=d"), `label "a/b/c": `},
 		"a label with a bad value":      {create("--label", "a=x y"), `label a="x y": `},
-		"no time":                       {create("--timeout", "0s"), "more than 0"},
-		"a bad output":                  {create("-o", "wide"), `unknown output format "wide"`},
-		"delete without a name":         {[]string{"delete", "virtualnode"}, "NAME is missing"},
-		"delete without time":           {[]string{"delete", "virtualnode", "vn", "--timeout", "0s"}, "more than 0"},
-		"delete without being asked":    {[]string{"delete", "virtualnode", "vn"}, "repeat with --skip-confirm"},
-		"drain without being asked":     {[]string{"drain", "vn"}, "repeat with --skip-confirm"},
+		"a label that a Node has anyway": {
+			create("--label", "liqo.io/type=x"), `label liqo.io/type="x": this node always has liqo.io/type=virtual-node`,
+		},
+		"a label that tells of another provider": {
+			create("--labels", "liqo.io/remote-cluster-id=c"), "this node always has liqo.io/remote-cluster-id=b",
+		},
+		"no time":                    {create("--timeout", "0s"), "more than 0"},
+		"a bad output":               {create("-o", "wide"), `unknown output format "wide"`},
+		"delete without a name":      {[]string{"delete", "virtualnode"}, "NAME is missing"},
+		"delete without time":        {[]string{"delete", "virtualnode", "vn", "--timeout", "0s"}, "more than 0"},
+		"delete without being asked": {[]string{"delete", "virtualnode", "vn"}, "repeat with --skip-confirm"},
+		"drain without being asked":  {[]string{"drain", "vn"}, "repeat with --skip-confirm"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
