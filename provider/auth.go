@@ -15,6 +15,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -34,8 +35,15 @@ type Auth struct {
 }
 
 // DelegatedAuth asks home's API server: client certificates are checked against its client CA, tokens by TokenReview,
-// and rights by SubjectAccessReview. Nobody is anonymous.
-func DelegatedAuth(home kubernetes.Interface) (Auth, error) {
+// and rights by SubjectAccessReview. Nobody is anonymous. It has a budget of requests of its own: strangers make us ask
+// as often as they like, and the leases of the Nodes must not wait for that.
+func DelegatedAuth(config *rest.Config) (Auth, error) {
+	config = rest.CopyConfig(config)
+	config.RateLimiter = nil // it follows from QPS and Burst
+	home, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return Auth{}, fmt.Errorf("make a client of home: %w", err)
+	}
 	ca, err := dynamiccertificates.NewDynamicCAFromConfigMapController("client-ca", "kube-system",
 		"extension-apiserver-authentication", "client-ca-file", home)
 	if err != nil {

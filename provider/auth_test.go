@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 )
 
 // needs says for every route which rights, of which one is enough, a request takes. It is written down once more here,
@@ -68,7 +71,7 @@ type gate struct {
 func (w *world) gate(t *testing.T, name string) *gate {
 	t.Helper()
 	g := &gate{shop: w.shop(t, name)}
-	auth, err := DelegatedAuth(g.home)
+	auth, err := DelegatedAuth(g.planes[0].Config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,5 +279,41 @@ func TestNobodyWaitsForEverToBeAllowed(t *testing.T) {
 	handler.ServeHTTP(w, r)
 	if w.Code != http.StatusInternalServerError {
 		t.Errorf("want 500, got %d", w.Code)
+	}
+}
+
+// others is the budget of the agent's other work at home.
+type others struct {
+	flowcontrol.RateLimiter
+	used atomic.Int32
+}
+
+func (o *others) Wait(ctx context.Context) error {
+	o.used.Add(1)
+	return o.RateLimiter.Wait(ctx)
+}
+
+func TestStrangersUseUpNobodysBudget(t *testing.T) {
+	var asked atomic.Int32
+	home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{}}`))
+	}))
+	defer home.Close()
+	budget := &others{RateLimiter: flowcontrol.NewFakeAlwaysRateLimiter()}
+	auth, err := DelegatedAuth(&rest.Config{Host: home.URL, QPS: 100, Burst: 100, RateLimiter: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/pods", nil)
+	r.Header.Set("Authorization", "Bearer stolen")
+	w := httptest.NewRecorder()
+	auth.require(http.NotFoundHandler(), func(string) []string { return nil }).ServeHTTP(w, r)
+	if w.Code != http.StatusUnauthorized || asked.Load() == 0 {
+		t.Errorf("want 401 after a question, got %d after %d", w.Code, asked.Load())
+	}
+	if used := budget.used.Load(); used != 0 {
+		t.Errorf("%d requests of the agent's own budget went to a stranger", used)
 	}
 }

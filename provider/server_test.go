@@ -290,7 +290,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 func TestDelegatedAuth(t *testing.T) {
 	w := newWorld(t)
 	s := w.shop(t, "shop")
-	auth, err := DelegatedAuth(s.home)
+	auth, err := DelegatedAuth(s.planes[0].Config())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func (a *agent) nodes(pods *provider.Pods) error {
 	if err := errors.Join(homeErr, awayErr); err != nil {
 		return err
 	}
-	auth, authErr := provider.DelegatedAuth(home)
+	auth, authErr := provider.DelegatedAuth(protobuf(a.home))
 	streams, streamsErr := provider.NewStreams(pods, a.away.Config(), a.opts.streamIdle)
 	if err := errors.Join(authErr, streamsErr); err != nil {
 		return err
