@@ -84,7 +84,7 @@ func (p Program) Command(lifetime func() context.Context) *cobra.Command {
 				return err
 			}
 			if limited {
-				klog.Background().Info("Verbosity is limited, or tokens and Secrets would be logged", "limit", maxVerbosity)
+				klog.Background().Info("Verbosity is limited: beyond, Secrets would be logged", "limit", maxVerbosity)
 			}
 			return p.Run(lifetime())
 		},
