@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,8 +69,16 @@ func (a *app) runCreateVirtualNode(ctx context.Context, name string, f *virtualN
 	if err != nil {
 		return err
 	}
-	if err := checkVirtualNode(ctx, home, name, f); err != nil {
+	old, err := checkVirtualNode(ctx, home, name, f)
+	if err != nil {
 		return err
+	}
+	if lost := lostLabels(old, spec.Labels); len(lost) > 0 {
+		question := fmt.Sprintf("This takes %s from virtual node %s, which no flag repeats: twins of namespaces that "+
+			"select it by them are deleted.", strings.Join(lost, ", "), name)
+		if err := a.confirm(question); err != nil {
+			return err
+		}
 	}
 	vn := &v1beta1.VirtualNode{}
 	vn.Namespace, vn.Name = v1beta1.TenantNamespace(f.clusterID), name
@@ -87,40 +97,58 @@ func (a *app) runCreateVirtualNode(ctx context.Context, name string, f *virtualN
 	return nil
 }
 
-// checkVirtualNode refuses what would never work.
-func checkVirtualNode(ctx context.Context, home *cluster, name string, f *virtualNodeFlags) error {
+// lostLabels names what a VirtualNode has, if there is one, and will have no more: such as what liqoctl peer was given.
+func lostLabels(old *v1beta1.VirtualNode, labels map[string]string) []string {
+	if old == nil {
+		return nil
+	}
+	var lost []string
+	for _, key := range slices.Sorted(maps.Keys(old.Spec.Labels)) {
+		if value, kept := labels[key]; !kept || value != old.Spec.Labels[key] {
+			lost = append(lost, key+"="+old.Spec.Labels[key])
+		}
+	}
+	return lost
+}
+
+// checkVirtualNode refuses what would never work, and returns the VirtualNode if there is one already.
+func checkVirtualNode(
+	ctx context.Context, home *cluster, name string, f *virtualNodeFlags,
+) (*v1beta1.VirtualNode, error) {
 	tenant := v1beta1.TenantNamespace(f.clusterID)
 	secret := &corev1.Secret{}
 	err := home.Get(ctx, client.ObjectKey{Namespace: tenant, Name: f.secretName()}, secret)
 	if apierrors.IsNotFound(err) {
-		return fmt.Errorf("there is no credential for %s, Secret %s/%s: peer with it first with liqoctl peer; "+
+		return nil, fmt.Errorf("there is no credential for %s, Secret %s/%s: peer with it first with liqoctl peer; "+
 			"liqoctl info lists the providers", f.clusterID, tenant, f.secretName())
 	}
 	if err != nil {
-		return fmt.Errorf("read the credential for %s: %w", f.clusterID, err)
+		return nil, fmt.Errorf("read the credential for %s: %w", f.clusterID, err)
 	}
 	all, err := virtualNodesNamed(ctx, home, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var old *v1beta1.VirtualNode
 	for i := range all {
 		switch {
 		case all[i].Namespace != tenant:
-			return fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose another "+
+			return nil, fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose another "+
 				"name", name, all[i].Spec.ClusterID)
 		case !all[i].DeletionTimestamp.IsZero():
-			return fmt.Errorf("virtual node %s is being deleted; repeat this when it is gone", name)
+			return nil, fmt.Errorf("virtual node %s is being deleted; repeat this when it is gone", name)
 		}
+		old = &all[i]
 	}
 	node := &corev1.Node{}
 	err = home.Get(ctx, client.ObjectKey{Name: name}, node)
 	if err == nil && node.Labels[v1beta1.LabelRemoteClusterID] != f.clusterID {
-		return fmt.Errorf("there is a node %s that is not of %s: choose another name", name, f.clusterID)
+		return nil, fmt.Errorf("there is a node %s that is not of %s: choose another name", name, f.clusterID)
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("read node %s: %w", name, err)
+		return nil, fmt.Errorf("read node %s: %w", name, err)
 	}
-	return nil
+	return old, nil
 }
 
 func virtualNodesNamed(ctx context.Context, home *cluster, name string) ([]v1beta1.VirtualNode, error) {

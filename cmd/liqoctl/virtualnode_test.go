@@ -151,6 +151,29 @@ func TestWhatCannotBeAVirtualNode(t *testing.T) {
 	}
 }
 
+func TestAVirtualNodeLosesNoLabelUnasked(t *testing.T) {
+	for name, tc := range map[string]struct {
+		flags []string
+		want  string
+	}{
+		"one is not repeated":    {[]string{"--cpu", "8"}, "This takes region=west from virtual node vn"},
+		"one gets another value": {[]string{"--label", "region=east"}, "This takes region=west from virtual node vn"},
+		"all are repeated":       {[]string{"--label", "region=west", "--label", "pool=x"}, ""},
+		"it is accepted":         {[]string{"--skip-confirm"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vn := build.VirtualNode("vn", "b", "region", "west")
+			s := newStage(t, credential("b"), vn, build.VirtualNodesNode(vn))
+			args := []string{"create", "virtualnode", "vn", "--remote-cluster-id", "b", "--timeout", "1s"}
+			_, _, errOut := s.run(append(args, tc.flags...)...)
+			refused := strings.Contains(errOut, "repeat with --skip-confirm")
+			if !strings.Contains(errOut, tc.want) || refused != (tc.want != "") || refused != (len(s.applied) == 0) {
+				t.Errorf("%d patches: %s", len(s.applied), errOut)
+			}
+		})
+	}
+}
+
 func TestNodeState(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*v1beta1.VirtualNode)
