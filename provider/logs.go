@@ -9,53 +9,74 @@ import (
 	"strings"
 
 	"github.com/virtual-kubelet/virtual-kubelet/errdefs"
-	"github.com/virtual-kubelet/virtual-kubelet/node/api"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-type logOptionsKey struct{}
-
-// withLogOptions keeps the options of a log request as they were asked for: the library's own type cannot tell
-// "tail nothing" from "everything", and does not know the newer ones.
-func withLogOptions(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/containerLogs/") {
-			opts, err := parseLogOptions(r.URL.Query())
-			if err != nil {
-				http.Error(w, "cannot read log options: "+err.Error(), http.StatusBadRequest)
-				return
-			}
-			r = r.WithContext(context.WithValue(r.Context(), logOptionsKey{}, opts))
+// serveLogs streams the log of the remote pod's container.
+//
+// Of refusals, home's API server passes on the words of 400 and 500 only. So what is missing at the provider of a pod
+// that home has is a 400, which is also how a kubelet tells that a container has not started.
+func (p *Pods) serveLogs(w http.ResponseWriter, r *http.Request) {
+	opts, err := parseLogOptions(r.URL.Query())
+	if err != nil {
+		refuseLogs(w, http.StatusBadRequest, "cannot read log options: "+err.Error())
+		return
+	}
+	opts.Container = r.PathValue("container")
+	k := key{Namespace: r.PathValue("namespace"), Name: r.PathValue("pod")}
+	if home, _, _ := p.homePod(k); home == nil {
+		refuseLogs(w, http.StatusNotFound, fmt.Sprintf("pod %s is not on this node", k))
+		return
+	}
+	stream, err := p.logs(r.Context(), k, opts)
+	if err != nil {
+		code := http.StatusInternalServerError
+		if errdefs.IsNotFound(err) || apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) {
+			code = http.StatusBadRequest
 		}
-		next.ServeHTTP(w, r)
-	})
+		refuseLogs(w, code, err.Error())
+		return
+	}
+	defer stream.Close()
+	w.WriteHeader(http.StatusOK)
+	if _, err := io.Copy(flushed{w, http.NewResponseController(w)}, stream); err != nil && r.Context().Err() == nil {
+		_, _ = fmt.Fprintf(w, "read logs at provider %s: %v\n", p.opts.Destination, err) // or a part looks like the whole
+	}
 }
 
-// logs streams the log of the remote pod's container.
-func (p *Pods) logs(
-	ctx context.Context, namespace, name, container string, _ api.ContainerLogOpts,
-) (io.ReadCloser, error) {
-	away, err := p.living(ctx, key{Namespace: namespace, Name: name})
+// logs opens the log of the remote pod.
+func (p *Pods) logs(ctx context.Context, k key, opts *corev1.PodLogOptions) (io.ReadCloser, error) {
+	away, err := p.living(ctx, k)
 	if err != nil {
 		return nil, err
 	}
-	opts := &corev1.PodLogOptions{}
-	if given, ok := ctx.Value(logOptionsKey{}).(*corev1.PodLogOptions); ok {
-		opts = given.DeepCopy()
-	}
-	opts.Container = container
-	opts.InsecureSkipTLSVerifyBackend = false
 	stream, err := p.opts.Away.CoreV1().Pods(away.Namespace).GetLogs(away.Name, opts).Stream(ctx)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, errdefs.AsNotFound(err)
-	case apierrors.IsBadRequest(err):
-		return nil, errdefs.AsInvalidInput(err)
-	case err != nil:
-		return nil, fmt.Errorf("read logs at the provider: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("read logs at provider %s: %w", p.opts.Destination, err)
 	}
 	return stream, nil
+}
+
+// refuseLogs answers in plain text, which is what API servers make an error of.
+func refuseLogs(w http.ResponseWriter, code int, why string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, why) // whoever does not listen is not told
+}
+
+// flushed sends every line when it comes: whoever follows a log waits for it.
+type flushed struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (f flushed) Write(b []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(b)
+	if err == nil {
+		err = f.control.Flush()
+	}
+	return n, err
 }
 
 // nodesFor returns the Nodes that a request is about: the pod's, or, when it names no pod of ours, all that we serve.

@@ -44,14 +44,13 @@ type Server struct {
 
 // Handler returns everything that is served, behind authentication and authorization.
 func (s *Server) Handler() http.Handler {
-	config := api.PodHandlerConfig{
-		GetContainerLogs: s.Pods.logs, GetPods: s.Pods.executed, GetPodsFromKubernetes: s.Pods.bound,
-	}
+	config := api.PodHandlerConfig{GetPods: s.Pods.executed, GetPodsFromKubernetes: s.Pods.bound}
 	if s.Streams != nil {
 		s.Streams.configure(&config)
 	}
-	library := withLogOptions(api.PodHandler(config, true)) // which adds /runningpods, and nothing else
+	library := api.PodHandler(config, true) // which adds /runningpods, and nothing else
 	routes := http.NewServeMux()
+	routes.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", s.Pods.serveLogs)
 	routes.Handle("/", library)
 	if s.Streams != nil {
 		s.Streams.serveOn(routes, library)

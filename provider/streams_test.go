@@ -38,8 +38,9 @@ func TestStreamsGoToTheRightPodOrNowhere(t *testing.T) {
 		if _, err := r.forwarding("SPDY"); err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("%s: port-forward: %v, want %q", what, err, words)
 		}
-		if _, err := r.home.CoreV1().Pods(r.ns).GetLogs("web", &corev1.PodLogOptions{}).DoRaw(t.Context()); err == nil {
-			t.Errorf("%s: a log is read", what)
+		_, err := r.home.CoreV1().Pods(r.ns).GetLogs("web", &corev1.PodLogOptions{}).Stream(t.Context())
+		if err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: logs: %v, want %q", what, err, words)
 		}
 		if diff := cmp.Diff([]string(nil), r.kubelet.asked()); diff != "" {
 			t.Errorf("%s: the kubelet was asked (-want,+got):\n%s", what, diff)
