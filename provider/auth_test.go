@@ -272,7 +272,8 @@ func (*mute) Authorize(ctx context.Context, _ authorizer.Attributes) (authorizer
 }
 
 func TestNobodyWaitsForEverToBeAllowed(t *testing.T) {
-	handler := (&Server{Pods: NewPods(PodsOptions{}), Auth: Auth{authenticator: &mute{}, authorizer: &mute{}}}).Handler()
+	auth := Auth{authenticator: &mute{}, authorizer: &mute{}}
+	handler := (&Server{Pods: NewPods(PodsOptions{}), Auth: auth}).Handler()
 	r := httptest.NewRequest(http.MethodGet, "/pods", nil)
 	r.Header.Set("Authorization", "Bearer good")
 	w := httptest.NewRecorder()
