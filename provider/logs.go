@@ -41,7 +41,8 @@ func (p *Pods) serveLogs(w http.ResponseWriter, r *http.Request) {
 	defer stream.Close()
 	w.WriteHeader(http.StatusOK)
 	if _, err := io.Copy(flushed{w, http.NewResponseController(w)}, stream); err != nil && r.Context().Err() == nil {
-		_, _ = fmt.Fprintf(w, "read logs at provider %s: %v\n", p.opts.Destination, err) // or a part looks like the whole
+		// Said in the log itself, as kubelets do: a part must not look like the whole.
+		_, _ = fmt.Fprintf(w, "read logs at provider %s: %v\n", p.opts.Destination, err)
 	}
 }
 

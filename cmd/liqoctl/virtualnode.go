@@ -133,8 +133,8 @@ func checkVirtualNode(
 	for i := range all {
 		switch {
 		case all[i].Namespace != tenant:
-			return nil, fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose another "+
-				"name", name, all[i].Spec.ClusterID)
+			return nil, fmt.Errorf("there is a virtual node %s of %s, and Nodes need names of their own: choose "+
+				"another name", name, all[i].Spec.ClusterID)
 		case !all[i].DeletionTimestamp.IsZero():
 			return nil, fmt.Errorf("virtual node %s is being deleted; repeat this when it is gone", name)
 		}

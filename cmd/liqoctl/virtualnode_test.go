@@ -60,7 +60,8 @@ func TestUsageOfNodes(t *testing.T) {
 		"a label with a bad key":        {create("--label", "a/b/c=d"), `label "a/b/c": `},
 		"a label with a bad value":      {create("--label", "a=x y"), `label a="x y": `},
 		"a label that a Node has anyway": {
-			create("--label", "liqo.io/type=x"), `label liqo.io/type="x": this node always has liqo.io/type=virtual-node`,
+			create("--label", "liqo.io/type=x"),
+			`label liqo.io/type="x": this node always has liqo.io/type=virtual-node`,
 		},
 		"a label that tells of another provider": {
 			create("--labels", "liqo.io/remote-cluster-id=c"), "this node always has liqo.io/remote-cluster-id=b",
