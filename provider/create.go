@@ -68,7 +68,7 @@ func (p *Pods) occupied(ctx context.Context, w *work) error {
 		return err
 	}
 	if away == nil {
-		return again{}
+		return errBackoff // it went this moment, or somebody over there keeps saying so
 	}
 	switch translate.HomeUID(away, p.opts.Origin) {
 	case string(w.home.UID): // created before a crash, or before an answer was lost

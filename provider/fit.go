@@ -50,6 +50,9 @@ func (p *Pods) release(ctx context.Context, w *work) error {
 	if rest := since.Add(p.opts.ReleaseAfter).Sub(now); rest > 0 {
 		return again{after: rest}
 	}
+	if err := p.enter(w.key, laneAway); err != nil {
+		return err
+	}
 	away, err := p.liveOwn(ctx, w)
 	if err != nil {
 		return err
@@ -106,7 +109,7 @@ func (p *Pods) evict(ctx context.Context, w *work) error {
 		}},
 	})
 	switch {
-	case apierrors.IsNotFound(err):
+	case absent(err):
 		return nil
 	case apierrors.IsConflict(err):
 		return again{after: time.Second} // it changed meanwhile

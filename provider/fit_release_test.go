@@ -2,6 +2,7 @@ package provider
 
 import (
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -117,6 +118,17 @@ func TestWhatIsMadeSureOfBeforeARelease(t *testing.T) {
 				t.Errorf("%d evictions, then %v; want %d, then %s", len(r.evictions), err, test.want, test.again)
 			}
 		})
+	}
+}
+
+// Reading a remote pod is a call of the provider like any other: it must not take the workers that are left to home.
+func TestAReleaseWaitsForItsTurn(t *testing.T) {
+	r := newReleasing(nil)
+	for i := range r.lanes.slots {
+		r.lanes.enter(named(strconv.Itoa(i)), laneAway)
+	}
+	if err := r.release(t.Context(), r.work); !errors.Is(err, errParked) || len(r.away.Actions()) != 0 {
+		t.Errorf("want no call before its turn, got %v after %v", err, r.away.Actions())
 	}
 }
 

@@ -256,7 +256,8 @@ func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node, leaving bool) (
 		known = true
 	}
 	var told bool
-	if f.free, told = n.free(); !told && live != nil {
+	f.free, told = n.free()
+	if served := n.Pods.homeWatches()[vn.Name].hasSynced(); live != nil && !(told && served) {
 		f.free = live.Annotations[v1beta1.AnnotationLargestFree]
 	}
 	f.crowded = n.crowded(vn.Name, live)

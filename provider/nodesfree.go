@@ -40,6 +40,7 @@ func requested(pod *corev1.Pod) *corev1.ResourceRequirements {
 func (p *Pods) taken() (of map[string]corev1.ResourceList, known bool) {
 	of = map[string]corev1.ResourceList{}
 	watches, known := p.twinWatches()
+	known = known && p.mentioned()
 	for _, w := range watches {
 		for _, pod := range w.pods(metav1.NamespaceAll) {
 			if pod.Spec.NodeName == "" || pod.Spec.Resources == nil || translate.Finished(pod.Status.Phase) {
@@ -67,6 +68,21 @@ func (p *Pods) twinWatches() (all map[string]*watch, known bool) {
 		known = known && t.watch.hasSynced()
 	}
 	return all, known
+}
+
+// mentioned says that every twin in which home has a pod was spoken of. After a start they are, one after the other.
+func (p *Pods) mentioned() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	missing := func(home *corev1.Pod) bool {
+		return p.twins[home.Namespace] == nil && translate.Existed(home) && !translate.Finished(home.Status.Phase)
+	}
+	for _, n := range p.nodes {
+		if !n.watch.hasSynced() || slices.ContainsFunc(n.watch.pods(metav1.NamespaceAll), missing) {
+			return false
+		}
+	}
+	return true
 }
 
 // homeWatches returns the watches of the pods at home by Node.

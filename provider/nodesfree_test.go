@@ -174,19 +174,32 @@ func TestTaken(t *testing.T) {
 		twins []*twin
 		want  map[string]corev1.ResourceList
 		known bool
+		home  *watch
 	}{
 		"without twins nothing is taken": {want: map[string]corev1.ResourceList{}, known: true},
+		"pods at home that have no remote pod, or a finished one": {
+			want: map[string]corev1.ResourceList{}, known: true, home: watching(t,
+				build.Pod("a").Namespace("shop").UID("1").Phase(corev1.PodPending).Obj(),
+				build.Pod("b").Namespace("shop").UID("2").Phase(corev1.PodSucceeded).Obj()),
+		},
+		"a pod at home in whose twin nobody has looked": {
+			want: map[string]corev1.ResourceList{},
+			home: watching(t, build.Pod("a").Namespace("shop").UID("1").Phase(corev1.PodRunning).Obj()),
+		},
+		"a Node whose pods are not all read": {want: map[string]corev1.ResourceList{}, home: unsynced(t)},
 		"the pods of all twins that are on a node and not finished": {
-			[]*twin{shop, bank},
-			map[string]corev1.ResourceList{"worker-1": amounts("cpu", "3500m"), "worker-2": amounts("cpu", "4")}, true,
+			twins: []*twin{shop, bank},
+			want:  map[string]corev1.ResourceList{"worker-1": amounts("cpu", "3500m"), "worker-2": amounts("cpu", "4")},
+			known: true,
 		},
 		"a twin that is gone has no watch": {
-			[]*twin{bank, {home: "old", phase: twinGone}},
-			map[string]corev1.ResourceList{"worker-1": amounts("cpu", "2"), "worker-2": amounts("cpu", "4")}, true,
+			twins: []*twin{bank, {home: "old", phase: twinGone}},
+			want:  map[string]corev1.ResourceList{"worker-1": amounts("cpu", "2"), "worker-2": amounts("cpu", "4")},
+			known: true,
 		},
 		"a twin whose pods are not all read": {
-			[]*twin{shop, {home: "new", phase: twinReady, watch: unsynced(t)}},
-			map[string]corev1.ResourceList{"worker-1": amounts("cpu", "1500m")}, false,
+			twins: []*twin{shop, {home: "new", phase: twinReady, watch: unsynced(t)}},
+			want:  map[string]corev1.ResourceList{"worker-1": amounts("cpu", "1500m")},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,6 +207,9 @@ func TestTaken(t *testing.T) {
 			defer p.queue.ShutDown()
 			for _, twin := range tc.twins {
 				p.twins[twin.home] = twin
+			}
+			if tc.home != nil {
+				p.nodes["vn-1"] = &node{name: "vn-1", watch: tc.home}
 			}
 			got, known := p.taken()
 			if diff := cmp.Diff(tc.want, got); diff != "" || known != tc.known {

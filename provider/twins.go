@@ -60,9 +60,9 @@ func (p *Pods) TwinGone(home string) {
 		p.twins[home] = t
 	}
 	t.phase = twinGone
+	p.enqueueNamespace(home) // while its last pods are known, so that they can be forgotten
 	t.watch.stop()
 	t.watch = nil
-	p.enqueueNamespace(home)
 }
 
 // watchTwin needs the lock. It does nothing before Start, which catches up, and nothing after it.

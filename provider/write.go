@@ -43,12 +43,14 @@ func (p *Pods) tell(ctx context.Context, w *work, lag translate.Lag) error {
 	return p.write(ctx, w, status)
 }
 
-// flag labels a home pod whose provider cannot be reached, or takes the label away, where nothing else is written.
+// flag labels a home pod whose provider cannot be reached, and does not call it ready any more, or takes the label
+// away, where nothing else is written: such as by an agent that was started while it could not be reached.
 func (p *Pods) flag(ctx context.Context, w *work, do action) error {
-	if w.home == nil || do == doMirror || !p.view().Mislabelled(w.home, w.home.Status.Phase) {
+	view := p.view()
+	if w.home == nil || do == doMirror || !view.Unreachable && !view.Mislabelled(w.home, w.home.Status.Phase) {
 		return nil
 	}
-	return p.write(ctx, w, *w.home.Status.DeepCopy())
+	return p.write(ctx, w, view.Unsure(w.home))
 }
 
 // settling returns for how long news that may soon be overtaken are still held back.
@@ -76,7 +78,7 @@ func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) erro
 	got, err := p.opts.Home.CoreV1().Pods(w.Namespace).Patch(ctx, w.Name, types.StrategicMergePatchType, patch,
 		metav1.PatchOptions{FieldManager: fieldManager}, "status")
 	switch {
-	case apierrors.IsNotFound(err) || apierrors.IsConflict(err) || ofAnother(err):
+	case absent(err) || apierrors.IsConflict(err) || ofAnother(err):
 		// Gone, or a successor: its event is on the way.
 		return nil
 	case err != nil:
@@ -96,7 +98,7 @@ func (p *Pods) remove(ctx context.Context, k key, away *corev1.Pod, grace *int64
 		GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
 	})
 	switch {
-	case apierrors.IsNotFound(err) || apierrors.IsConflict(err): // its name is free, or another's
+	case absent(err) || apierrors.IsConflict(err): // its name is free, or another's
 		p.memory.bury(k, away.UID)
 		return again{}
 	case err != nil:
@@ -104,6 +106,12 @@ func (p *Pods) remove(ctx context.Context, k key, away *corev1.Pod, grace *int64
 	default:
 		return again{after: lateWatch}
 	}
+}
+
+// absent tells an API server's word that there is no such object from that of something on the way to it, which does
+// not find the API server: nothing may be taken for gone because of that.
+func absent(err error) bool {
+	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // ownGrace is the grace period that a remote pod asks for. The API accepts negative ones, and means 1.
@@ -120,7 +128,7 @@ func (p *Pods) live(ctx context.Context, w *work) (*corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	away, err := p.opts.Away.CoreV1().Pods(w.space.away).Get(ctx, w.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if absent(err) {
 		return nil, nil
 	}
 	if err != nil {

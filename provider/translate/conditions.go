@@ -79,6 +79,15 @@ func (v View) ready(c corev1.PodCondition, home *corev1.Pod) corev1.PodCondition
 	return c
 }
 
+// Unsure returns a home pod's status when all that is known is whether its provider can be reached.
+func (v View) Unsure(home *corev1.Pod) corev1.PodStatus {
+	out := *home.Status.DeepCopy()
+	if c := find(home.Status.Conditions, corev1.PodReady); c != nil && v.Unreachable && !Finished(out.Phase) {
+		v.set(&out, home, v.ready(*c, home))
+	}
+	return out
+}
+
 // offloaded also tells, in the pod's own reason, when no node over there takes the pod.
 func (v View) offloaded(out *corev1.PodStatus, away *corev1.Pod) corev1.PodCondition {
 	c := corev1.PodCondition{
