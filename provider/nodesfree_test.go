@@ -6,6 +6,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -251,5 +254,28 @@ func TestCrowded(t *testing.T) {
 	}
 	if got := crowded(nil); got != "" {
 		t.Errorf("without a watch %q", got)
+	}
+}
+
+// An agent that has just started knows of no pods, and not that there are none.
+func TestARestartLeavesTheLargestFreeAsItIs(t *testing.T) {
+	const said = `{"cpu":"1"}`
+	live := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+		Name: "vn-1", Annotations: map[string]string{v1beta1.AnnotationLargestFree: said},
+	}}
+	n := &Nodes{
+		Pods: NewPods(PodsOptions{}), Offers: NewOffers(fake.NewClientset()), Clock: clocktesting.NewFakeClock(noon),
+	}
+	defer n.Pods.queue.ShutDown()
+	n.Offers.current = &Offer{}
+	for name, want := range map[string]string{"before its pods are watched": said, "when they are all read": "{}"} {
+		if want != said {
+			n.Pods.nodes["vn-1"] = &node{name: "vn-1", watch: watching(t)}
+		} else {
+			delete(n.Pods.nodes, "vn-1")
+		}
+		if f, _, err := n.form(build.VirtualNode("vn-1", provider), live, false); err != nil || f.free != want {
+			t.Errorf("%s: want %s, got %s, %v", name, want, f.free, err)
+		}
 	}
 }
