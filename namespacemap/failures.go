@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // reasonTwinLost is how a map remembers, also for an agent that starts later, that pods of ours may still run in what
@@ -42,7 +43,7 @@ func unanswered(err error) bool {
 	var network net.Error
 	return errors.As(err, &transport) || errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) ||
 		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
-		apierrors.IsServiceUnavailable(err)
+		apierrors.IsServiceUnavailable(err) || apierrors.IsNotFound(err) && !remote.Absent(err)
 }
 
 // cause returns what is behind a failed call, without the address and port of the connection, which change.

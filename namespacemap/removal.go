@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // remove deletes a twin that home no longer asks for, and drops its entry once a live read says that it is gone.
@@ -86,7 +87,7 @@ func (t *Twins) required(ctx context.Context, home, away string) (bool, error) {
 	off := &v1beta1.NamespaceOffloading{}
 	err := t.Live.Get(ctx, client.ObjectKey{Namespace: home, Name: v1beta1.OffloadingName}, off)
 	switch {
-	case apierrors.IsNotFound(err):
+	case remote.Absent(err):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("get offloading of %s: %w", home, err)
@@ -111,7 +112,7 @@ func (t *Twins) expel(ctx context.Context, home, away string) (*corev1.Namespace
 	}
 	twin, err := t.read(ctx, away)
 	switch {
-	case apierrors.IsNotFound(err):
+	case remote.Absent(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("get twin %s: %w", away, err)
@@ -124,7 +125,7 @@ func (t *Twins) expel(ctx context.Context, home, away string) (*corev1.Namespace
 		return nil, err
 	}
 	twin, err = t.read(ctx, away)
-	if apierrors.IsNotFound(err) {
+	if remote.Absent(err) {
 		return nil, nil
 	}
 	if err != nil {

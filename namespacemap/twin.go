@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // The Pod Security labels of a twin. The version is pinned, so that an upgrade of the provider does not change what
@@ -70,7 +71,7 @@ func (t *Twins) ours(namespace *corev1.Namespace, home string) bool {
 // acquire returns the twin, which it creates if there is none. What it finds under the name it compares, live.
 func (t *Twins) acquire(ctx context.Context, v *visit) (*corev1.Namespace, error) {
 	twin, err := t.read(ctx, v.want)
-	if apierrors.IsNotFound(err) {
+	if remote.Absent(err) {
 		if v.accepted() {
 			t.gone(v.home) // somebody deleted it
 		}
@@ -139,7 +140,7 @@ func (t *Twins) bind(ctx context.Context, twin string) error {
 		return t.Away.Get(ctx, client.ObjectKeyFromObject(desired), there)
 	})
 	switch {
-	case apierrors.IsNotFound(err):
+	case remote.Absent(err):
 	case err != nil:
 		return fmt.Errorf("get role binding in twin %s: %w", twin, err)
 	case sameRights(there, desired):

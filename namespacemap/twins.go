@@ -13,6 +13,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/namespacemap/naming"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 const (
@@ -180,7 +181,7 @@ func (t *Twins) homeThere(ctx context.Context, v *visit) (bool, error) {
 		err = t.Live.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
 	}
 	switch {
-	case apierrors.IsNotFound(err):
+	case remote.Absent(err):
 		if v.entry != nil {
 			return false, nil // whoever asked for it will take it back
 		}
