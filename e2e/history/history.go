@@ -204,11 +204,11 @@ func (h History) unfinished() []string {
 // AtRest returns a sentence for everything that may be so for a moment and not for long, as things are at the end: I3,
 // a remote pod without its home pod, and I4, a home pod on one of the given nodes without its remote pod or a reason.
 func (h History) AtRest(nodes ...string) []string {
-	var out []string
-	living, remotes := map[types.UID]bool{}, map[types.UID]bool{}
+	living := map[types.UID]bool{}
 	for _, l := range lives(h.Home) {
 		living[l.pod.UID] = !l.gone
 	}
+	remotes, out := map[types.UID]bool{}, []string(nil)
 	for _, l := range lives(h.Away) {
 		uid := owner(l.pod)
 		if l.gone || uid == "" {
@@ -219,12 +219,19 @@ func (h History) AtRest(nodes ...string) []string {
 			out = append(out, fmt.Sprintf("I3: remote pod %s on %s has no home pod", name(l.pod), l.cluster))
 		}
 	}
+	out = append(out, h.unanswered(remotes, nodes)...)
+	slices.SortFunc(out, strings.Compare)
+	return out
+}
+
+// unanswered is I4: what is wanted at home, is not there, and nobody says why.
+func (h History) unanswered(remotes map[types.UID]bool, nodes []string) []string {
+	var out []string
 	for _, l := range lives(h.Home) {
 		due := !l.gone && order(l.pod.Status.Phase) != 2 && slices.Contains(nodes, l.pod.Spec.NodeName)
 		if due && !remotes[l.pod.UID] && l.pod.Status.Reason == "" {
 			out = append(out, fmt.Sprintf("I4: home pod %s has no remote pod, and says no reason", name(l.pod)))
 		}
 	}
-	slices.SortFunc(out, strings.Compare)
 	return out
 }

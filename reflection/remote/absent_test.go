@@ -21,7 +21,7 @@ func TestAbsent(t *testing.T) {
 		"an API server says that there is none": {apierrors.NewNotFound(pods, "web"), true},
 		"it says so, and somebody adds a word":  {fmt.Errorf("read pod: %w", apierrors.NewNotFound(pods, "web")), true},
 		"a load balancer has no API server behind it": {
-			err: apierrors.NewGenericServerResponse(http.StatusNotFound, "get", pods, "web", "404 page not found", 0, true),
+			err: apierrors.NewGenericServerResponse(http.StatusNotFound, "get", pods, "web", "404", 0, true),
 		},
 		"there is no answer":    {err: errors.New("connection refused")},
 		"it is there":           {},
