@@ -47,12 +47,17 @@ func (t Target) Pod(home *corev1.Pod) *corev1.Pod {
 // EphemeralContainers returns those of the remote pod, which the API takes only through their subresource, once the pod
 // exists.
 func (t Target) EphemeralContainers(home *corev1.Pod) []corev1.EphemeralContainer {
-	return t.spec(home, ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})).EphemeralContainers
+	out := t.spec(home, ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})).EphemeralContainers
+	leaveTokens(out)
+	return out
 }
 
-// Refusal returns what is wrong with what the annotations of a home pod ask for, in a sentence for its user, or "".
+// Refusal returns what is wrong with what a home pod asks of us, in a sentence for its user, or "".
 func (t Target) Refusal(home *corev1.Pod) string {
 	if why := refuseAntiAffinity(home); why != "" {
+		return why
+	}
+	if why := refuseTokens(home); why != "" {
 		return why
 	}
 	return t.Access.refuse(home)

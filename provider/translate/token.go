@@ -19,6 +19,9 @@ const (
 	maxTokenSeconds = 3600
 )
 
+// tokenPrefix begins the names of the Secrets that hold tokens.
+const tokenPrefix = "liqo-token-"
+
 // The variables by which in-cluster clients find the API server.
 const (
 	envHost = "KUBERNETES_SERVICE_HOST"
@@ -101,7 +104,7 @@ func (a Access) Tokens(home *corev1.Pod) []Token {
 
 // TokenSecret returns the name of the Secret in the twin that holds the tokens of a home pod. It is another one for
 // each pod, also of the same name, so that nobody mounts a predecessor's.
-func TokenSecret(home types.UID) string { return "liqo-token-" + string(home) }
+func TokenSecret(home types.UID) string { return tokenPrefix + string(home) }
 
 // tokens are in the order in which the volumes, which never change, mention them.
 type tokens []Token
