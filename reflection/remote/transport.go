@@ -1,9 +1,12 @@
 package remote
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +20,12 @@ const (
 	pingAfter   = 10 * time.Second
 	pingTimeout = 10 * time.Second
 )
+
+// maxAnswer is how much of an answer is read that is held in memory as a whole. It is some ten thousand pods.
+const maxAnswer = 64 << 20
+
+// ErrAnswerTooLong says that a provider has answered with more than anybody shall hold in memory for it.
+var ErrAnswerTooLong = errors.New("the provider's answer is too long")
 
 // newTransport makes the one pool of connections to a provider. It is not client-go's, because that one can be tuned
 // only through the environment of the process.
@@ -65,11 +74,56 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = utilnet.CloneRequest(req)
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	next, log := b.next, isLog(req.URL.Path)
 	// A kubelet sends no header before a container has printed something, so logs may begin late.
-	if b.next == http.RoundTripper(b.cluster.transport) && strings.HasSuffix(req.URL.Path, "/log") {
-		return b.cluster.streams.RoundTrip(req)
+	if log && next == http.RoundTripper(b.cluster.transport) {
+		next = b.cluster.streams
 	}
-	return b.next.RoundTrip(req)
+	resp, err := next.RoundTrip(req)
+	if err == nil && resp.Body != nil && !endless(req, resp, log) {
+		resp.Body = &cappedBody{ReadCloser: resp.Body, left: maxAnswer, of: req.Method + " " + req.URL.Path}
+	}
+	return resp, err
+}
+
+// isLog tells the path of a container's log, .../namespaces/shop/pods/web/log, from that of an object of this name.
+func isLog(path string) bool {
+	parts := strings.Split(path, "/")
+	n := len(parts)
+	return n > 5 && parts[n-1] == "log" && parts[n-3] == "pods" && parts[n-5] == "namespaces"
+}
+
+// endless says whether an answer is one that is read bit by bit, for as long as it takes. That a request is not granted
+// is said in a few words, whatever was asked for.
+func endless(req *http.Request, resp *http.Response, log bool) bool {
+	watch, _ := strconv.ParseBool(req.URL.Query().Get("watch"))
+	return resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode == http.StatusOK && (watch || log)
+}
+
+// cappedBody is an answer that is read as a whole. It is counted as our client sees it, so behind the compression.
+type cappedBody struct {
+	io.ReadCloser
+	left int64
+	of   string
+}
+
+// Read fails where the answer is too long, and from then on.
+func (b *cappedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, b.tooLong()
+	}
+	if int64(len(p)) > b.left+1 { // one more, to know whether there is more
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n - 1, b.tooLong()
+	}
+	return n, err
+}
+
+func (b *cappedBody) tooLong() error {
+	return fmt.Errorf("%w: %s: more than %d MiB", ErrAnswerTooLong, b.of, maxAnswer>>20)
 }
 
 // WrappedRoundTripper lets client-go find the transport inside.
