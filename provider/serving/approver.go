@@ -7,6 +7,7 @@ import (
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -157,8 +158,11 @@ func (a *Approver) reservedAddresses(ctx context.Context, f *facts) error {
 			continue
 		}
 		for _, ip := range identityOf(node).ips {
-			f.others[ip] = node.Name
+			f.others[ip] = "node " + node.Name
 		}
+	}
+	if err := a.serverAddresses(ctx, f); err != nil {
+		return err
 	}
 	var ranges networkingv1.ServiceCIDRList
 	if err := a.Live.List(ctx, &ranges); err != nil && !meta.IsNoMatchError(err) { // clusters before 1.33 have none
@@ -169,6 +173,31 @@ func (a *Approver) reservedAddresses(ctx context.Context, f *facts) error {
 			if prefix, err := netip.ParsePrefix(cidr); err == nil {
 				f.services = append(f.services, prefix)
 			}
+		}
+	}
+	return nil
+}
+
+// serverAddresses reads where the API server is: at its Service, which is in no ServiceCIDR of a cluster that has none of
+// these objects, and behind it, which need not be a node.
+func (a *Approver) serverAddresses(ctx context.Context, f *facts) error {
+	const server = "the API server"
+	at := types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}
+	var service corev1.Service
+	if err := a.Live.Get(ctx, at, &service); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read Service %s: %w", at, err)
+	}
+	var slice discoveryv1.EndpointSlice
+	if err := a.Live.Get(ctx, at, &slice); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("read EndpointSlice %s: %w", at, err)
+	}
+	all := append([]string{service.Spec.ClusterIP}, service.Spec.ClusterIPs...)
+	for _, endpoint := range slice.Endpoints {
+		all = append(all, endpoint.Addresses...)
+	}
+	for _, address := range all {
+		if ip, err := netip.ParseAddr(address); err == nil {
+			f.others[ip.Unmap()] = server
 		}
 	}
 	return nil

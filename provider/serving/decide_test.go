@@ -55,7 +55,7 @@ func TestDecide(t *testing.T) {
 		"an agent on one machine with others": {
 			func(id *identity, f *facts) {
 				id.ips, f.node = addresses("127.0.0.1"), virtual("milan", "milan-id", "127.0.0.1")
-				f.others[netip.MustParseAddr("127.0.0.1")] = "worker-1"
+				f.others[netip.MustParseAddr("127.0.0.1")] = "node worker-1"
 			}, approved, "it is of the agent of provider milan-id, for virtual node milan",
 		},
 		"a node of another provider": {
@@ -90,12 +90,16 @@ func TestDecide(t *testing.T) {
 			"node milan may not be called kubernetes.default.svc",
 		},
 		"an ordinary node's address, even if the Node has it": {
-			func(_ *identity, f *facts) { f.others[netip.MustParseAddr("10.1.0.7")] = "worker-1" }, denied,
+			func(_ *identity, f *facts) { f.others[netip.MustParseAddr("10.1.0.7")] = "node worker-1" }, denied,
 			"10.1.0.7 is an address of node worker-1",
 		},
 		"the API server's Service, even if the Node has it": {
 			func(_ *identity, f *facts) { f.services = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")} }, denied,
 			"10.1.0.7 is an address of Services",
+		},
+		"the API server itself, even if the Node has it": {
+			func(_ *identity, f *facts) { f.others[netip.MustParseAddr("10.1.0.7")] = "the API server" }, denied,
+			"10.1.0.7 is an address of the API server",
 		},
 		"no address at all": {
 			func(id *identity, f *facts) {

@@ -65,6 +65,7 @@ func (p *plane) attacks() map[string]attack {
 		"everybody's name":                         {milan, with(dns("*"))},
 		"an ordinary node's address as its own":    {rome, with(named("rome", "10.1.0.1"))},
 		"the API server's Service as its own":      {rome, with(named("rome", p.serviceIP()))},
+		"the API server's own address":             {rome, with(named("rome", serverIP))},
 		"the address of a cloud's metadata server": {rome, with(named("rome", "169.254.169.254"))},
 	}
 	for name, bad := range hostile() {
@@ -92,9 +93,14 @@ func (p *plane) serviceIP() string {
 	return service.Spec.ClusterIP
 }
 
+// serverIP is where the API server says that it is. Those of playgrounds say nothing, because they are on loopback.
+const serverIP = "192.0.2.10"
+
 func testHostile(p *plane) {
+	_, slice := server()
+	p.create(slice)
 	// Whatever an agent writes into its own Node's status, which it may.
-	lies := virtual("rome", "rome-id", "10.1.0.8", "10.1.0.1", p.serviceIP(), "169.254.169.254")
+	lies := virtual("rome", "rome-id", "10.1.0.8", "10.1.0.1", p.serviceIP(), serverIP, "169.254.169.254")
 	p.address("rome", lies.Status.Addresses)
 	attacks := p.attacks()
 	if len(attacks) < 30 {
