@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,6 +28,15 @@ const (
 	ReasonDrainHeld = "VirtualNodeDrainHeld"
 )
 
+// heldFor is for how long what was said of a node's pods is remembered, after nobody asks to drain it any more.
+const heldFor = time.Hour
+
+// heldPods is what was said of the pods of a node that budgets hold.
+type heldPods struct {
+	told  map[types.UID]string
+	asked time.Time
+}
+
 // Drain evicts the pods of a virtual node that is on its way out, as far as budgets let them go, and returns what is
 // waited for; "" means that no pod is left that must go before the node. It is for one caller at a time, who asks
 // again.
@@ -33,6 +44,7 @@ const (
 // Nothing is evicted before the node is cordoned, or what is evicted comes back. All pods go, those without a
 // controller too: the node will be gone, and they with it.
 func (r *Reconciler) Drain(ctx context.Context, name string) (string, error) {
+	r.forgetHeld()
 	node := &corev1.Node{}
 	err := r.Live.Get(ctx, client.ObjectKey{Name: name}, node)
 	switch {
@@ -95,7 +107,7 @@ func (r *Reconciler) drain(ctx context.Context, node *corev1.Node, left []violat
 			v.state = leaving
 		case held:
 			v.state, v.why = budget, why
-			if told[v.pod.UID] = why; r.toldHeld[v.pod.UID] != why {
+			if told[v.pod.UID] = why; r.saidHeld(node.Name)[v.pod.UID] != why {
 				r.Events.Eventf(v.pod, node, corev1.EventTypeWarning, ReasonDrainHeld, "Drain", "%s", truncate(why))
 			}
 		default:
@@ -103,25 +115,41 @@ func (r *Reconciler) drain(ctx context.Context, node *corev1.Node, left []violat
 			errs = append(errs, err)
 		}
 	}
-	r.rememberHeld(left, told)
+	r.rememberHeld(node.Name, left, told)
 	return errors.Join(errs...)
 }
 
-// rememberHeld keeps what was told of the pods that are held, so that it is told once. What is known of those that were
-// not asked for this time stays.
-func (r *Reconciler) rememberHeld(left []violation, told map[types.UID]string) {
-	if r.toldHeld == nil {
-		r.toldHeld = map[types.UID]string{}
-	}
+// rememberHeld keeps what was told of a node's pods that are held, so that it is told once. What is known of those that
+// were not asked for this time stays; pods that are not there any more are forgotten.
+func (r *Reconciler) rememberHeld(node string, left []violation, told map[types.UID]string) {
+	before := r.saidHeld(node)
 	for i := range left {
 		uid := left[i].pod.UID
-		switch {
-		case told[uid] != "":
-			r.toldHeld[uid] = told[uid]
-		case left[i].state != queued:
-			delete(r.toldHeld, uid)
+		if why := before[uid]; why != "" && told[uid] == "" && left[i].state == queued {
+			told[uid] = why
 		}
 	}
+	if len(told) == 0 {
+		delete(r.toldHeld, node)
+		return
+	}
+	if r.toldHeld == nil {
+		r.toldHeld = map[string]*heldPods{}
+	}
+	r.toldHeld[node] = &heldPods{told: told, asked: r.Clock.Now()}
+}
+
+// saidHeld returns what was told of the pods of a node that are held.
+func (r *Reconciler) saidHeld(node string) map[types.UID]string {
+	if held := r.toldHeld[node]; held != nil {
+		return held.told
+	}
+	return nil
+}
+
+// forgetHeld drops nodes that went, or that stay after all, while pods were held there.
+func (r *Reconciler) forgetHeld() {
+	maps.DeleteFunc(r.toldHeld, func(_ string, held *heldPods) bool { return r.Clock.Since(held.asked) >= heldFor })
 }
 
 // drainSentence says what a node waits for, or nothing.

@@ -2,6 +2,8 @@ package eviction
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +12,8 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/e2e/build"
@@ -153,6 +157,53 @@ func TestDrainIsToldOnce(t *testing.T) {
 	}
 	if len(r.toldHeld) > 0 {
 		t.Errorf("it remembers %v", r.toldHeld)
+	}
+}
+
+// A node may drain for weeks, and others like it may come and go.
+func TestDrainForgetsPodsThatItDoesNotHoldAnyMore(t *testing.T) {
+	r, s := newReconciler(t, leavingNode(webPod("a", "b-1"), webPod("b", "b-1"))...)
+	clock := clocktesting.NewFakePassiveClock(morning)
+	r.Clock = clock
+	s.refuse = func(what string) error {
+		if !strings.HasPrefix(what, "evict") {
+			return nil
+		}
+		return overBudget("needs 2 pods")
+	}
+	drain := func(node string) {
+		t.Helper()
+		if _, err := r.Drain(t.Context(), node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remembered := func() (uids []types.UID) {
+		for _, held := range r.toldHeld {
+			uids = slices.AppendSeq(uids, maps.Keys(held.told))
+		}
+		slices.Sort(uids)
+		return uids
+	}
+	drain("b-1")
+	if diff := cmp.Diff([]types.UID{"uid-a", "uid-b"}, remembered()); diff != "" {
+		t.Fatalf("(-want,+got):\n%s", diff)
+	}
+	a := webPod("a", "b-1")
+	if err := r.Home.Delete(t.Context(), &a); err != nil {
+		t.Fatal(err)
+	}
+	drain("b-1")
+	if diff := cmp.Diff([]types.UID{"uid-b"}, remembered()); diff != "" {
+		t.Errorf("somebody deleted a pod (-want,+got):\n%s", diff)
+	}
+	drain("c-1") // another node says nothing of this one's pods
+	if diff := cmp.Diff([]types.UID{"uid-b"}, remembered()); diff != "" {
+		t.Errorf("(-want,+got):\n%s", diff)
+	}
+	clock.SetTime(morning.Add(heldFor))
+	drain("c-1")
+	if got := remembered(); len(got) > 0 {
+		t.Errorf("a node that is not drained any more is remembered: %v", got)
 	}
 }
 

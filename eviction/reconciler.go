@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -66,8 +65,8 @@ type Reconciler struct {
 
 	// memory is by namespace, of those where something is left to do. One worker needs no lock.
 	memory map[string]*comebacks
-	// toldHeld is what was said of the pods of draining nodes that budgets hold; it is Drain's alone.
-	toldHeld map[types.UID]string
+	// toldHeld is by draining node; it is Drain's alone.
+	toldHeld map[string]*heldPods
 }
 
 // Reconcile looks at one namespace, evicts what it is time for, and says what is left.
