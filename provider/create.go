@@ -63,7 +63,7 @@ func (p *Pods) create(ctx context.Context, w *work) error {
 
 // occupied finds out who has the name.
 func (p *Pods) occupied(ctx context.Context, w *work) error {
-	away, err := p.live(ctx, w)
+	away, err := p.live(ctx, w.space.away, w.Name)
 	if err != nil {
 		return err
 	}
@@ -75,6 +75,11 @@ func (p *Pods) occupied(ctx context.Context, w *work) error {
 		p.memory.created(w.key, w.home.UID, away.UID, p.opts.Clock.Now())
 		return again{after: lateWatch}
 	case "":
+		if claims(away, w.home) { // ours, from before a crash
+			p.memory.created(w.key, w.home.UID, away.UID, p.opts.Clock.Now())
+			p.unmarked(w, away)
+			return errBackoff
+		}
 		return p.refuse(ctx, w, ReasonFailedCreate,
 			fmt.Sprintf("pod %s/%s exists at the provider and is not ours", away.Namespace, away.Name))
 	default: // a predecessor
@@ -116,11 +121,12 @@ func (p *Pods) hold(ctx context.Context, w *work) error {
 // the pod in between.
 func (p *Pods) refuse(ctx context.Context, w *work, reason, message string) error {
 	status := p.view().Waiting(w.home, reason, message)
-	if status.Reason != w.home.Status.Reason || status.Message != w.home.Status.Message {
-		p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Offload", "%s", status.Message)
-	}
+	news := status.Reason != w.home.Status.Reason || status.Message != w.home.Status.Message
 	if err := p.write(ctx, w, status); err != nil {
 		return err
+	}
+	if news { // only now: what is written again would be told again
+		p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Offload", "%s", status.Message)
 	}
 	if reason != ReasonFailedCreate {
 		return errBackoff // nothing was asked of the provider, so whatever wakes the pod may try at once

@@ -31,6 +31,8 @@ type facts struct {
 	existed bool
 	// unseen: this process has created the remote pod and the watch has not shown it yet.
 	unseen bool
+	// gone: the watch has seen the remote pod of this home pod go.
+	gone bool
 	// stalledHome and stalledAway: the API server has begun to delete the pod, and not gone on.
 	stalledHome, stalledAway bool
 }
@@ -112,9 +114,10 @@ func (f facts) farewell() action {
 	return onceSettled(f, doFinish)
 }
 
-// onceSettled returns the given action unless it is not known yet what is in the twin, or whether there is one.
+// onceSettled returns the given action unless it is not known yet what is in the twin, or whether there is one. A twin
+// that leaves may do so for days, for somebody's finalizer: a pod that was seen to go there is not waited for.
 func onceSettled(f facts, do action) action {
-	if f.twin == twinReady || f.twin == twinGone {
+	if f.twin == twinReady || f.twin == twinGone || f.twin == twinLeaving && f.gone {
 		return do
 	}
 	return doWait

@@ -46,9 +46,12 @@ func TestDecide(t *testing.T) {
 		"remote pod not read yet":             {facts{home: running, twin: twinSyncing, existed: true}, doWait},
 		"remote pod, after a restart":         {facts{home: running, twin: twinUnknown, existed: true}, doWait},
 		"remote pod went with a leaving twin": {facts{home: running, twin: twinLeaving, existed: true}, doWait},
-		"remote pod went with its twin":       {facts{home: running, twin: twinGone, existed: true}, doLose},
-		"finished pod whose remote pod went":  {facts{home: done, twin: twinReady, existed: true}, doWait},
-		"finished pod whose twin went":        {facts{home: done, twin: twinGone, existed: true}, doWait},
+		"remote pod was seen to go, twin still leaving": {
+			facts{home: running, twin: twinLeaving, existed: true, gone: true}, doLose,
+		},
+		"remote pod went with its twin":      {facts{home: running, twin: twinGone, existed: true}, doLose},
+		"finished pod whose remote pod went": {facts{home: done, twin: twinReady, existed: true}, doWait},
+		"finished pod whose twin went":       {facts{home: done, twin: twinGone, existed: true}, doWait},
 		"both run": {
 			facts{home: running, away: running, owner: "1", twin: twinReady, existed: true}, doMirror,
 		},
@@ -88,6 +91,12 @@ func TestDecide(t *testing.T) {
 			facts{home: deletingIn(running, 30), twin: twinReady, existed: true}, doFinish,
 		},
 		"home deleted before it was created": {facts{home: deletingIn(pending, 30), twin: twinReady}, doFinish},
+		"home deleted, remote pod was seen to go, twin still leaving": {
+			facts{home: deletingIn(running, 30), twin: twinLeaving, existed: true, gone: true}, doFinish,
+		},
+		"home deleted, twin leaving, what became of its remote pod is not known": {
+			facts{home: deletingIn(running, 30), twin: twinLeaving, existed: true}, doWait,
+		},
 		"home deleted, twin gone": {
 			facts{home: deletingIn(running, 30), twin: twinGone, existed: true}, doFinish,
 		},
@@ -143,7 +152,7 @@ func TestDecideNever(t *testing.T) {
 			"a finished or deleted pod starts":           do == doCreate && (deleting || finished),
 			"a pod starts where nothing is known":        do == doCreate && f.twin != twinReady,
 			"home leaves before its remote pod":          do == doFinish && (f.away != nil || !deleting),
-			"a pod is lost on the word of a half cache":  do == doLose && f.twin != twinReady && f.twin != twinGone,
+			"a pod is lost on the word of a half cache":  do == doLose && !settled(f),
 			"a pod is lost that is seen":                 do == doLose && (f.away != nil || finished),
 			"a leaving twin is written into":             f.twin == twinLeaving && writesAway(do),
 			"a remote pod is deleted for nothing":        do == doRemove && !deleting || do == doStop && !finished,
@@ -156,6 +165,10 @@ func TestDecideNever(t *testing.T) {
 			}
 		}
 	}
+}
+
+func settled(f facts) bool {
+	return f.twin == twinReady || f.twin == twinGone || f.twin == twinLeaving && f.gone
 }
 
 func writesAway(do action) bool {
@@ -173,9 +186,10 @@ func combinations(pods []*corev1.Pod) []facts {
 		for _, away := range pods {
 			for _, owner := range []string{"1", "0"} {
 				for _, twin := range []twinPhase{twinUnknown, twinSyncing, twinReady, twinLeaving, twinGone} {
-					for _, known := range [][2]bool{{false, false}, {true, false}, {true, true}} {
+					for _, known := range [][3]bool{{}, {true}, {true, true}, {true, false, true}} {
 						out = append(out, facts{
 							home: home, away: away, owner: owner, twin: twin, existed: known[0], unseen: known[1],
+							gone: known[2],
 						})
 					}
 				}

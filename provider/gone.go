@@ -79,32 +79,49 @@ func (p *Pods) confirm(ctx context.Context, w *work) error {
 
 // lose lets a home pod fail whose remote pod went. It never runs again: its controller makes another.
 func (p *Pods) lose(ctx context.Context, w *work) error {
-	if w.twin != twinGone {
-		away, err := p.liveOwn(ctx, w)
-		if err != nil {
-			return err
-		}
-		if away != nil {
-			return again{after: time.Second} // the watch is late
-		}
+	away, err := p.survivor(ctx, w)
+	if err != nil {
+		return err
+	}
+	if away != nil {
+		return again{after: time.Second} // the watch is late
 	}
 	return p.fail(ctx, w)
 }
 
+// survivor returns the remote pod that seems to be gone, if it is not. Our rights in a twin that is being deleted go with
+// it, but after its pods: when we may not ask any more, what the watch has seen counts.
+func (p *Pods) survivor(ctx context.Context, w *work) (*corev1.Pod, error) {
+	if w.twin == twinGone {
+		return nil, nil
+	}
+	away, err := p.liveOwn(ctx, w)
+	if apierrors.IsForbidden(err) && w.twin == twinLeaving && ended(w.record.last) {
+		return nil, nil
+	}
+	return away, err
+}
+
+// ended tells a pod that was deleted from one that the watch lost because its label was taken away.
+func ended(last *corev1.Pod) bool { return last != nil && last.DeletionTimestamp != nil }
+
+// fail tells of the end once it is written: what is tried again would be told again.
 func (p *Pods) fail(ctx context.Context, w *work) error {
 	reason, message, err := p.why(ctx, w)
 	if err != nil {
 		return err
 	}
-	status := p.view().Lost(w.home, w.record.last, reason, message)
-	p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Offload", "%s", message)
-	return p.write(ctx, w, status)
+	err = p.write(ctx, w, p.view().Lost(w.home, w.record.last, reason, message))
+	if err == nil && translate.Finished(w.home.Status.Phase) { // or it went meanwhile
+		p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Offload", "%s", message)
+	}
+	return err
 }
 
 // why tells a namespace that went from a pod that went. A namespace that is younger than the pod has replaced one.
 func (p *Pods) why(ctx context.Context, w *work) (reason, message string, err error) {
 	deleted := fmt.Sprintf("the twin of namespace %s was deleted at provider %s", w.Namespace, p.opts.Destination)
-	if w.twin == twinGone {
+	if w.twin == twinGone || w.twin == twinLeaving {
 		return ReasonRemoteNamespaceDeleted, deleted, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
@@ -125,17 +142,15 @@ func (p *Pods) why(ctx context.Context, w *work) (reason, message string, err er
 
 // finish lets a home pod go once its remote pod is gone: first its last status, then the object.
 func (p *Pods) finish(ctx context.Context, w *work) error {
-	if w.twin != twinGone {
-		away, err := p.liveOwn(ctx, w)
-		if err != nil {
-			return err
+	away, err := p.survivor(ctx, w)
+	if err != nil {
+		return err
+	}
+	if away != nil {
+		if w.twin == twinReady && removal(away, w.home.DeletionGracePeriodSeconds, doRemove) == doRemove {
+			return p.remove(ctx, w.key, away, w.home.DeletionGracePeriodSeconds)
 		}
-		if away != nil {
-			if removal(away, w.home.DeletionGracePeriodSeconds, doRemove) == doRemove {
-				return p.remove(ctx, w.key, away, w.home.DeletionGracePeriodSeconds)
-			}
-			return again{after: time.Second} // the watch is late
-		}
+		return again{after: time.Second} // the watch is late
 	}
 	if err := p.write(ctx, w, p.view().Ended(w.home, w.record.last)); err != nil {
 		return err
@@ -145,7 +160,7 @@ func (p *Pods) finish(ctx context.Context, w *work) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := p.opts.Home.CoreV1().Pods(w.Namespace).Delete(ctx, w.Name, metav1.DeleteOptions{
+	err = p.opts.Home.CoreV1().Pods(w.Namespace).Delete(ctx, w.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(w.home.UID)),
 	})
 	if err != nil && !absent(err) && !apierrors.IsConflict(err) {

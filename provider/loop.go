@@ -166,10 +166,12 @@ func (p *Pods) look(ctx context.Context, k key) (*work, error) {
 	w.stalledHome = stalled(w.home, p.opts.Clock)
 	if w.away != nil && w.owner == string(home.UID) {
 		p.memory.saw(k, home.UID, w.away.UID)
+		p.memory.hasMark(k, home.UID, w.away)
 	}
 	w.record = p.memory.get(k, home.UID)
 	w.existed = w.record.away != "" || translate.Existed(w.home)
 	w.unseen = w.record.away != "" && !w.record.seen
+	w.gone = w.record.last != nil
 	w.target = translate.Target{
 		Origin: p.opts.Origin, Destination: p.opts.Destination, Node: node.name, Namespace: w.space.away,
 		Patch: node.patch, Access: p.opts.Access,

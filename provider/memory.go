@@ -30,6 +30,8 @@ type record struct {
 	at time.Time
 	// released: it was told that the pod is released.
 	released bool
+	// unmarked is the resource version of the remote pod when it was told that it has lost our labels.
+	unmarked string
 	// notBefore is when a refused creation is tried again.
 	notBefore time.Time
 	// refused is the update that the provider refuses, and notUpdated when it is tried again.
@@ -106,6 +108,29 @@ func (m *memory) created(k key, home, away types.UID, now time.Time) {
 // saw notes that the watch shows the remote pod.
 func (m *memory) saw(k key, home, away types.UID) {
 	m.with(k, home, func(r *record) { r.away, r.seen, r.last = away, true, nil })
+}
+
+// lostMark notes that a remote pod has lost our labels, and returns whether that is news.
+func (m *memory) lostMark(k key, home types.UID, away *corev1.Pod) (news bool) {
+	m.with(k, home, func(r *record) {
+		if news = r.unmarked == ""; news {
+			r.unmarked = away.ResourceVersion
+		}
+	})
+	return news
+}
+
+// hasMark notes that the watch shows a remote pod with our labels. What it showed before they were lost does not count.
+func (m *memory) hasMark(k key, home types.UID, away *corev1.Pod) {
+	m.with(k, home, func(r *record) {
+		if r.unmarked == "" {
+			return
+		}
+		order, err := resourceversion.CompareResourceVersion(away.ResourceVersion, r.unmarked)
+		if err == nil && order > 0 {
+			r.unmarked = ""
+		}
+	})
 }
 
 // went notes the last state of a remote pod that the watch saw go. A late word about a predecessor changes nothing.

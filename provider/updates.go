@@ -147,11 +147,12 @@ func ofAnother(err error) bool {
 func (p *Pods) refuseUpdate(ctx context.Context, w *work, u *translate.Update, why string) error {
 	status := p.view().Refused(w.home, why)
 	said := translate.Refusal(&corev1.Pod{Status: status})
-	if said != translate.Refusal(w.home) {
-		p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, ReasonUpdateRefused, "Update", "%s", said)
-	}
+	news := said != translate.Refusal(w.home)
 	if err := p.write(ctx, w, status); err != nil {
 		return err
+	}
+	if news {
+		p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, ReasonUpdateRefused, "Update", "%s", said)
 	}
 	delay := p.limiter.When(w.key)
 	p.memory.with(w.key, w.home.UID, func(r *record) {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/provider/translate"
 )
 
@@ -98,14 +99,29 @@ func (p *Pods) remove(ctx context.Context, k key, away *corev1.Pod, grace *int64
 		GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
 	})
 	switch {
-	case absent(err) || apierrors.IsConflict(err): // its name is free, or another's
+	case absent(err):
 		p.memory.bury(k, away.UID)
 		return again{}
+	case apierrors.IsConflict(err):
+		return p.contested(ctx, k, away, err)
 	case err != nil:
 		return fmt.Errorf("delete remote pod: %w", err)
 	default:
 		return again{after: lateWatch}
 	}
+}
+
+// contested finds out whether a deletion met a successor, or was turned down by somebody in the words for that.
+func (p *Pods) contested(ctx context.Context, k key, away *corev1.Pod, refusal error) error {
+	live, err := p.live(ctx, away.Namespace, away.Name)
+	if err != nil {
+		return err
+	}
+	if live != nil && live.UID == away.UID {
+		return fmt.Errorf("delete remote pod: %w", refusal)
+	}
+	p.memory.bury(k, away.UID)
+	return again{}
 }
 
 // absent tells an API server's word that there is no such object from that of something on the way to it, which does
@@ -123,11 +139,11 @@ func ownGrace(away *corev1.Pod) *int64 {
 	return g
 }
 
-// live reads the remote pod itself; nil means that there is none.
-func (p *Pods) live(ctx context.Context, w *work) (*corev1.Pod, error) {
+// live reads a remote pod itself; nil means that there is none.
+func (p *Pods) live(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	away, err := p.opts.Away.CoreV1().Pods(w.space.away).Get(ctx, w.Name, metav1.GetOptions{})
+	away, err := p.opts.Away.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if absent(err) {
 		return nil, nil
 	}
@@ -137,19 +153,39 @@ func (p *Pods) live(ctx context.Context, w *work) (*corev1.Pod, error) {
 	return away, nil
 }
 
+// ReasonLabelsLost is of the event about a remote pod from which somebody at the provider took our labels.
+const ReasonLabelsLost = "RemotePodLabelsLost"
+
 // liveOwn is live for the remote pod of this home pod only. One that has lost our mark is an error: it is the same pod,
-// so the home pod may not go on without it, and we may not touch it.
+// so the home pod may not go on without it, and we may not touch it. After a restart its annotation tells whose it is.
 func (p *Pods) liveOwn(ctx context.Context, w *work) (*corev1.Pod, error) {
-	away, err := p.live(ctx, w)
+	away, err := p.live(ctx, w.space.away, w.Name)
 	if away == nil || err != nil {
 		return nil, err
 	}
 	switch {
 	case translate.HomeUID(away, p.opts.Origin) == string(w.home.UID):
 		return away, nil
-	case w.record.away != "" && away.UID == w.record.away:
-		return nil, fmt.Errorf("remote pod %s/%s has lost our labels: put them back", away.Namespace, away.Name)
+	case w.record.away != "" && away.UID == w.record.away, claims(away, w.home):
+		p.unmarked(w, away)
+		return nil, errBackoff
 	default:
 		return nil, nil
 	}
+}
+
+// claims says that a pod in a twin of ours, whatever its labels, was created for this home pod.
+func claims(away, home *corev1.Pod) bool {
+	return home.UID != "" && away.Annotations[v1beta1.AnnotationHomeUID] == string(home.UID)
+}
+
+// unmarked tells the user, once, who has to do something. What the home pod says stays as it was.
+func (p *Pods) unmarked(w *work, away *corev1.Pod) {
+	if !p.memory.lostMark(w.key, w.home.UID, away) {
+		return
+	}
+	p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, ReasonLabelsLost, "Offload",
+		"remote pod %s/%s at provider %s has lost label %s, so nothing is known of it any more: put it back there "+
+			"(its value is %s), or delete the remote pod",
+		away.Namespace, away.Name, p.opts.Destination, v1beta1.LabelOrigin, p.opts.Origin)
 }
