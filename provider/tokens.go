@@ -126,14 +126,20 @@ func (t *Tokens) TwinLeaving(home string) {
 // TwinGone says that there is no twin.
 func (t *Tokens) TwinGone(home string) { t.TwinLeaving(home) }
 
-// podChanged looks at a home pod that wants tokens, or has some.
+// podChanged looks at a home pod that wants tokens, has some, or was refused some.
 func (t *Tokens) podChanged(pod *corev1.Pod) {
-	if !t.wants(pod) {
-		if _, has := t.issue(pod.UID); !has {
-			return
-		}
+	if t.wants(pod) || t.remembers(pod.UID) {
+		t.queue.Add(holderOf(pod))
 	}
-	t.queue.Add(holderOf(pod))
+}
+
+// remembers says whether there is something to be forgotten about a pod when it goes.
+func (t *Tokens) remembers(uid types.UID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, issued := t.issued[uid]
+	_, told := t.told[uid]
+	return issued || told
 }
 
 func holderOf(pod *corev1.Pod) holder {

@@ -19,6 +19,10 @@ import (
 	"github.com/twinspace/twinspace/provider/translate"
 )
 
+// maxTokens is how many tokens a pod gets: each is asked from home again every 48 minutes or sooner, and all are in one
+// Secret.
+const maxTokens = 8
+
 // reconcile makes the Secret of one pod what it should be. It returns when to look again if nothing happens.
 func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error) {
 	if h.uid == "" {
@@ -29,11 +33,13 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 		t.forget(h.uid) // its Secret goes with the twin
 		return 0, nil
 	}
-	if !w.synced() {
-		return 0, nil // everything is looked at once it is
-	}
 	home, _, known := t.pods.homePod(h.key)
 	switch {
+	case !w.synced():
+		if known && (home == nil || home.UID != h.uid || !t.wants(home)) {
+			t.forget(h.uid) // nothing else brings it up again if it has no Secret
+		}
+		return 0, nil // everything else is looked at once it is
 	case home == nil && !known:
 		return lateWatch, nil
 	case home == nil || home.UID != h.uid:
@@ -49,7 +55,8 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 func (t *Tokens) keep(ctx context.Context, w *tokenTwin, home *corev1.Pod) (time.Duration, error) {
 	seen := w.secret(home.UID)
 	if seen == nil && !t.placed(home) {
-		return 0, nil // whoever creates the remote pod sees to the first ones
+		t.tell(home, "") // what was refused was of a remote pod that is not there any more
+		return 0, nil    // whoever creates the remote pod sees to the first ones
 	}
 	if wait := t.due(home.UID, seen); wait > 0 {
 		return wait, nil
@@ -106,6 +113,10 @@ func (is issue) shown(seen *corev1.Secret) bool {
 func (t *Tokens) deliver(
 	ctx context.Context, home *corev1.Pod, away string, seen *corev1.Secret,
 ) (refusal string, err error) {
+	if n := len(t.pods.opts.Access.Tokens(home)); n > maxTokens {
+		t.pods.opts.Metrics.token(tokenRefused)
+		return fmt.Sprintf("the pod asks for %d different tokens of home, and gets %d at most", n, maxTokens), nil
+	}
 	data, life, err := t.request(ctx, home)
 	if err != nil {
 		return t.judge(err, "home gives the pod no token of its ServiceAccount")
