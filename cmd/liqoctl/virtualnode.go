@@ -219,8 +219,9 @@ func (a *app) deleteVirtualNode() *cobra.Command {
 		Long: `Delete a virtual node. First its pods are evicted, as their PodDisruptionBudgets allow; the Node goes
 when the last one has left. With the last virtual node of a provider its twins go as well, with everything in them.
 
-As long as there are volumes on it, it waits, and names the claims. --force accepts their loss and waits for no
-budget.`,
+As long as there are volumes on it, it waits, and names the claims. --force accepts their loss. Budgets hold all the
+same, but with the last virtual node of a provider, whose twins then go at once. A pod that one of them holds goes when
+somebody deletes it: kubectl delete pod asks no budget.`,
 		Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.timeout <= 0 {
@@ -231,7 +232,7 @@ budget.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.clusterID, "remote-cluster-id", "", "id of the provider; needed when several have such a node")
-	flags.BoolVar(&f.force, "force", false, "accept the loss of volumes, and wait for no PodDisruptionBudget")
+	flags.BoolVar(&f.force, "force", false, "accept the loss of the volumes on it; PodDisruptionBudgets still hold")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "how long to wait for it to be gone")
 	return cmd
 }
@@ -248,7 +249,7 @@ func (a *app) runDeleteVirtualNode(ctx context.Context, name string, f *deleteFl
 	question := fmt.Sprintf("This evicts every pod from virtual node %s of %s, and removes it.", name,
 		vn.Spec.ClusterID)
 	if f.force {
-		question += " Data in volumes on it is lost, and PodDisruptionBudgets do not hold."
+		question += " Data in volumes on it is lost. If it is the provider's last one, PodDisruptionBudgets do not hold."
 	}
 	if err := a.confirm(question); err != nil {
 		return err

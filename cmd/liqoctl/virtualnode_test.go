@@ -273,7 +273,8 @@ func TestDeleteVirtualNodeByForce(t *testing.T) {
 	s := newStage(t, build.VirtualNode("vn", "b"))
 	s.stays, s.typed = true, "y\n"
 	_, _, errOut := s.run("delete", "virtualnode", "vn", "--force", "--timeout", "300ms")
-	if !strings.Contains(errOut, "Data in volumes on it is lost, and PodDisruptionBudgets do not hold. [y/N]") {
+	if !strings.Contains(errOut, "Data in volumes on it is lost. If it is the provider's last one, "+
+		"PodDisruptionBudgets do not hold. [y/N]") {
 		t.Errorf("asked %q", errOut)
 	}
 	if len(s.applied) != 1 || !strings.Contains(string(s.applied[0]), `"offloading.liqo.io/force-removal":"true"`) {
