@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -97,6 +98,7 @@ func (s *site) start(changes ...func(*PodsOptions)) {
 	s.Helper()
 	mgr, err := ctrl.NewManager(s.planes[0].Config(), ctrl.Options{
 		Scheme: s.vns.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)}, // several tests have one in this process
 	})
 	if err != nil {
 		s.Fatal(err)
