@@ -178,8 +178,8 @@ func (a *Approver) reservedAddresses(ctx context.Context, f *facts) error {
 	return nil
 }
 
-// serverAddresses reads where the API server is: at its Service, which is in no ServiceCIDR of a cluster that has none of
-// these objects, and behind it, which need not be a node.
+// serverAddresses reads where the API server is: at its Service, which is in no ServiceCIDR of a cluster that has none
+// of these objects, and behind it, which need not be a node.
 func (a *Approver) serverAddresses(ctx context.Context, f *facts) error {
 	const server = "the API server"
 	at := types.NamespacedName{Namespace: metav1.NamespaceDefault, Name: "kubernetes"}

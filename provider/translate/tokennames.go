@@ -8,8 +8,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// refuseTokens refuses a pod that names a Secret with tokens itself: it would be another pod's, whose ServiceAccount may
-// do more. The Secret of the pod's own is mounted where its volumes ask for a token.
+// refuseTokens refuses a pod that names a Secret with tokens itself: it would be another pod's, whose ServiceAccount
+// may do more. The pod's own Secret is mounted where its volumes ask for a token.
 func refuseTokens(home *corev1.Pod) string {
 	for _, name := range secretNames(&home.Spec) {
 		if ofTokens(name) {

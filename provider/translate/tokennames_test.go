@@ -2,6 +2,7 @@ package translate
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -56,12 +57,13 @@ func TestAPodThatNamesASecretWithTokensIsRefused(t *testing.T) {
 // Kubernetes may add a way to name a Secret: the types tell, so that none is forgotten.
 func TestEveryVolumeThatNamesASecretIsLookedAt(t *testing.T) {
 	source := reflect.TypeFor[corev1.VolumeSource]()
+	elsewhere := []string{"SecretNamespace", "SecretFile"} // names of something else
 	found := 0
 	for i := range source.NumField() {
 		kind := source.Field(i).Type.Elem()
 		for j := range kind.NumField() {
 			field := kind.Field(j)
-			if !strings.Contains(field.Name, "Secret") || field.Name == "SecretNamespace" || field.Name == "SecretFile" {
+			if !strings.Contains(field.Name, "Secret") || slices.Contains(elsewhere, field.Name) {
 				continue
 			}
 			var v corev1.VolumeSource
@@ -96,11 +98,11 @@ func TestAContainerThatComesLaterGetsNoToken(t *testing.T) {
 			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref(name)}}}
 	}
 	home := pod(func(p *corev1.Pod) {
-		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-			Name:    "debug",
-			Env:     []corev1.EnvVar{{Name: "A", Value: "a"}, env("liqo-token-uid-2"), env("password")},
-			EnvFrom: []corev1.EnvFromSource{from("liqo-token-uid-2"), from("password")},
-		}}}
+		debug := corev1.EphemeralContainer{}
+		debug.Name = "debug"
+		debug.Env = []corev1.EnvVar{{Name: "A", Value: "a"}, env("liqo-token-uid-2"), env("password")}
+		debug.EnvFrom = []corev1.EnvFromSource{from("liqo-token-uid-2"), from("password")}
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{debug}
 	})
 	got := target(nil).EphemeralContainers(home)[0]
 	if diff := cmp.Diff([]corev1.EnvVar{{Name: "A", Value: "a"}, env("password")}, got.Env); diff != "" {

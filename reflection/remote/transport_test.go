@@ -37,7 +37,7 @@ func bomb(t *testing.T, n int) []byte {
 
 func TestHowMuchOfAnAnswerIsRead(t *testing.T) {
 	const namespaces, tooMuch = "/api/v1/namespaces/", maxAnswer + 1
-	const pods = namespaces + "shop/pods"
+	const pods, objects, inPods = namespaces + "shop/pods", namespaces + "shop/configmaps", namespaces + "pods/secrets"
 	small := bomb(t, tooMuch)
 	for name, tc := range map[string]struct {
 		path string
@@ -55,8 +55,8 @@ func TestHowMuchOfAnAnswerIsRead(t *testing.T) {
 		"a watch that is refused":                 {path: pods + "?watch=1", code: 410, size: tooMuch, cut: true},
 		"a log":                                   {path: pods + "/web/log?follow=true", code: 200, size: tooMuch},
 		"a log that is refused":                   {path: pods + "/web/log", code: 500, size: tooMuch, cut: true},
-		"an object that is called log":            {path: namespaces + "shop/configmaps/log", code: 200, size: tooMuch, cut: true},
-		"one in a namespace that is called pods":  {path: namespaces + "pods/secrets/log", code: 200, size: tooMuch, cut: true},
+		"an object that is called log":            {path: objects + "/log", code: 200, size: tooMuch, cut: true},
+		"one in a namespace that is called pods":  {path: inPods + "/log", code: 200, size: tooMuch, cut: true},
 		"a pod that is called log":                {path: pods + "/log", code: 200, size: tooMuch, cut: true},
 		"discovery, by a path of a few words":     {path: "/log", code: 200, size: tooMuch, cut: true},
 		"a log behind a path of the API server's": {path: "/clusters/x" + pods + "/web/log", code: 200, size: tooMuch},
