@@ -61,7 +61,8 @@ func TestHowManyTokensAPodGets(t *testing.T) {
 			tokens := NewTokens(p, clocktesting.NewFakeClock(time.Now()))
 			t.Cleanup(tokens.queue.ShutDown)
 			w := &work{
-				facts: facts{home: tokensOf(tc.asks)}, space: twin{away: "shop-a"}, target: translate.Target{Access: access},
+				facts: facts{home: tokensOf(tc.asks)}, space: twin{away: "shop-a"},
+				target: translate.Target{Access: access},
 			}
 			refusal, err := p.prepare(t.Context(), w)
 			if err != nil {
@@ -130,7 +131,8 @@ func TestWhatWasToldAboutAPodIsForgottenWithIt(t *testing.T) {
 		"its remote pod is made anew": {
 			happens: func(t *testing.T, tokens *Tokens, pod *corev1.Pod) {
 				pod.Status = corev1.PodStatus{Phase: corev1.PodPending}
-				empty := coreinformers.NewFilteredSecretInformer(tokens.pods.opts.Away, "shop-a", 0, cache.Indexers{}, nil)
+				away := tokens.pods.opts.Away
+				empty := coreinformers.NewFilteredSecretInformer(away, "shop-a", 0, cache.Indexers{}, nil)
 				if _, err := tokens.keep(t.Context(), &tokenTwin{informer: empty}, pod); err != nil {
 					t.Error(err)
 				}

@@ -36,7 +36,7 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 	home, _, known := t.pods.homePod(h.key)
 	switch {
 	case !w.synced():
-		if known && (home == nil || home.UID != h.uid || !t.wants(home)) {
+		if known && !t.holds(home, h.uid) {
 			t.forget(h.uid) // nothing else brings it up again if it has no Secret
 		}
 		return 0, nil // everything else is looked at once it is
@@ -49,6 +49,11 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 	default:
 		return t.keep(ctx, w, home)
 	}
+}
+
+// holds says whether a pod is the one of that UID and wants tokens.
+func (t *Tokens) holds(home *corev1.Pod, uid types.UID) bool {
+	return home != nil && home.UID == uid && t.wants(home)
 }
 
 // keep renews the tokens of a pod when it is time, and puts them back when they are gone.

@@ -29,8 +29,8 @@ type facts struct {
 	virtualNode *v1beta1.VirtualNode
 	node        *corev1.Node
 	// others are the addresses of all Nodes that are not virtual and of the API server, with whose they are, and
-	// services the ranges of Services' addresses. An agent writes the addresses of its own Node: it must not make itself
-	// another server.
+	// services the ranges of Services' addresses. An agent writes the addresses of its own Node: it must not make
+	// itself another server.
 	others   map[netip.Addr]string
 	services []netip.Prefix
 }
