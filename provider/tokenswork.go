@@ -35,20 +35,26 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 	}
 	home, _, known := t.pods.homePod(h.key)
 	switch {
+	case !w.synced() && known && !t.holds(home, h.uid):
+		t.forget(h.uid) // nothing else brings it up again if it has no Secret
+		return 0, nil
 	case !w.synced():
-		if known && !t.holds(home, h.uid) {
-			t.forget(h.uid) // nothing else brings it up again if it has no Secret
-		}
 		return 0, nil // everything else is looked at once it is
 	case home == nil && !known:
 		return lateWatch, nil
 	case home == nil || home.UID != h.uid:
 		return t.orphan(ctx, w, h)
-	case !t.wants(home):
-		return 0, t.drop(ctx, w, h.uid)
 	default:
-		return t.keep(ctx, w, home)
+		return t.settle(ctx, w, home)
 	}
+}
+
+// settle is for a pod that is there.
+func (t *Tokens) settle(ctx context.Context, w *tokenTwin, home *corev1.Pod) (time.Duration, error) {
+	if !t.wants(home) {
+		return 0, t.drop(ctx, w, home.UID)
+	}
+	return t.keep(ctx, w, home)
 }
 
 // holds says whether a pod is the one of that UID and wants tokens.
