@@ -35,11 +35,11 @@ func (t *Tokens) reconcile(ctx context.Context, h holder) (time.Duration, error)
 	}
 	home, _, known := t.pods.homePod(h.key)
 	switch {
-	case !w.synced() && known && !t.holds(home, h.uid):
-		t.forget(h.uid) // nothing else brings it up again if it has no Secret
+	case !w.synced(): // everything is looked at once it is
+		if known {
+			t.forgetUnused(home, h.uid)
+		}
 		return 0, nil
-	case !w.synced():
-		return 0, nil // everything else is looked at once it is
 	case home == nil && !known:
 		return lateWatch, nil
 	case home == nil || home.UID != h.uid:
@@ -57,9 +57,11 @@ func (t *Tokens) settle(ctx context.Context, w *tokenTwin, home *corev1.Pod) (ti
 	return t.keep(ctx, w, home)
 }
 
-// holds says whether a pod is the one of that UID and wants tokens.
-func (t *Tokens) holds(home *corev1.Pod, uid types.UID) bool {
-	return home != nil && home.UID == uid && t.wants(home)
+// forgetUnused forgets a UID that is not that of a pod that wants tokens; without a Secret, nothing brings it up again.
+func (t *Tokens) forgetUnused(home *corev1.Pod, uid types.UID) {
+	if home == nil || home.UID != uid || !t.wants(home) {
+		t.forget(uid)
+	}
 }
 
 // keep renews the tokens of a pod when it is time, and puts them back when they are gone.
