@@ -46,10 +46,18 @@ func lostPods(t *testing.T) (*Pods, *work) {
 // A load balancer that has lost its API server answers "not found" to everything. Nothing is gone because of that.
 func TestAProxyThatDoesNotFindTheServer(t *testing.T) {
 	for name, do := range map[string]func(*testing.T, *Pods, *work) error{
-		"a remote pod is not taken for lost": func(t *testing.T, p *Pods, w *work) error { return p.lose(t.Context(), w) },
-		"a home pod does not go":             func(t *testing.T, p *Pods, w *work) error { return p.finish(t.Context(), w) },
-		"a remote pod is not an orphan":      func(t *testing.T, p *Pods, w *work) error { return p.orphan(t.Context(), w) },
-		"it is not a predecessor's":          func(t *testing.T, p *Pods, w *work) error { return p.replace(t.Context(), w) },
+		"a remote pod is not taken for lost": func(t *testing.T, p *Pods, w *work) error {
+			return p.lose(t.Context(), w)
+		},
+		"a home pod does not go": func(t *testing.T, p *Pods, w *work) error {
+			return p.finish(t.Context(), w)
+		},
+		"a remote pod is not an orphan": func(t *testing.T, p *Pods, w *work) error {
+			return p.orphan(t.Context(), w)
+		},
+		"it is not a predecessor's": func(t *testing.T, p *Pods, w *work) error {
+			return p.replace(t.Context(), w)
+		},
 		"a deletion is not done": func(t *testing.T, p *Pods, w *work) error {
 			return p.remove(t.Context(), w.key, w.away, nil)
 		},
@@ -60,7 +68,9 @@ func TestAProxyThatDoesNotFindTheServer(t *testing.T) {
 			_, _, err := p.why(t.Context(), w)
 			return err
 		},
-		"a pod is not released": func(t *testing.T, p *Pods, w *work) error { return p.evict(t.Context(), w) },
+		"a pod is not released": func(t *testing.T, p *Pods, w *work) error {
+			return p.evict(t.Context(), w)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, w := lostPods(t)

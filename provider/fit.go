@@ -57,7 +57,7 @@ func (p *Pods) release(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	if away == nil || away.UID != w.away.UID || away.Spec.NodeName != "" || away.DeletionTimestamp != nil {
+	if !same(away, w.away) || !unbound(away) {
 		return again{after: lateWatch}
 	}
 	until, said := p.noteUnfit(w.home, now)
@@ -67,6 +67,9 @@ func (p *Pods) release(ctx context.Context, w *work) error {
 	p.announceRelease(w, until)
 	return p.evict(ctx, w)
 }
+
+// unbound says that no node over there has taken a remote pod, and may still do so.
+func unbound(away *corev1.Pod) bool { return away.Spec.NodeName == "" && away.DeletionTimestamp == nil }
 
 // noteUnfit returns until when the Node takes no more pods of the controller of this one, never if it does not say so
 // at all, and whether it says so by now.

@@ -89,8 +89,8 @@ func (p *Pods) lose(ctx context.Context, w *work) error {
 	return p.fail(ctx, w)
 }
 
-// survivor returns the remote pod that seems to be gone, if it is not. Our rights in a twin that is being deleted go with
-// it, but after its pods: when we may not ask any more, what the watch has seen counts.
+// survivor returns the remote pod that seems to be gone, if it is not. Our rights in a twin that is being deleted go
+// with it, but after its pods: when we may not ask any more, what the watch has seen counts.
 func (p *Pods) survivor(ctx context.Context, w *work) (*corev1.Pod, error) {
 	if w.twin == twinGone {
 		return nil, nil

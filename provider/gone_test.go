@@ -104,13 +104,15 @@ func TestARemotePodThatLosesOurLabel(t *testing.T) {
 		stranger bool // without our annotation too
 		deleted  bool // at home
 		want     corev1.PodPhase
-		said     []string
+		said     string
 	}{
-		"home is told, and keeps its pod":    {known: true, want: corev1.PodRunning, said: []string{ReasonLabelsLost}},
-		"after a restart as well":            {want: corev1.PodRunning, said: []string{ReasonLabelsLost}},
-		"without any mark, by its UID":       {known: true, stranger: true, want: corev1.PodRunning, said: []string{ReasonLabelsLost}},
-		"a deleted home pod does not go":     {deleted: true, want: corev1.PodRunning, said: []string{ReasonLabelsLost}},
-		"somebody else's pod is no such pod": {stranger: true, want: corev1.PodFailed, said: []string{ReasonRemotePodDeleted}},
+		"home is told, and keeps its pod": {known: true, want: corev1.PodRunning, said: ReasonLabelsLost},
+		"after a restart as well":         {want: corev1.PodRunning, said: ReasonLabelsLost},
+		"without any mark, by its UID": {
+			known: true, stranger: true, want: corev1.PodRunning, said: ReasonLabelsLost,
+		},
+		"a deleted home pod does not go":     {deleted: true, want: corev1.PodRunning, said: ReasonLabelsLost},
+		"somebody else's pod is no such pod": {stranger: true, want: corev1.PodFailed, said: ReasonRemotePodDeleted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newPair(t, func(pod *corev1.Pod) {
@@ -132,7 +134,7 @@ func TestARemotePodThatLosesOurLabel(t *testing.T) {
 					t.Fatalf("want %s, got %+v, %v", tc.want, got, err)
 				}
 			}
-			if diff := cmp.Diff(tc.said, r.said()); diff != "" {
+			if diff := cmp.Diff([]string{tc.said}, r.said()); diff != "" {
 				t.Errorf("said (-want,+got):\n%s", diff)
 			}
 		})
@@ -307,5 +309,32 @@ func TestNewsAreToldOnce(t *testing.T) {
 				t.Errorf("said (-want,+got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// The same of a change that the provider refuses: home is told of the pod first, and then of the refusal.
+func TestARefusedUpdateIsToldOnce(t *testing.T) {
+	r := newPair(t, nil)
+	r.there(r.remote)
+	r.pod.Spec.Containers[0].Image = "example.com/app:2"
+	r.nodes["vn-1"].watch = watching(t, r.pod)
+	r.twin(twinReady, r.remote)
+	refuses(r.away, "patch", -1, apierrors.NewForbidden(corev1.Resource("pods"), "web", errors.New("no")))
+	failures := 2
+	r.home.PrependReactor("patch", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		refusal := strings.Contains(string(a.(clienttesting.PatchAction).GetPatch()), ReasonUpdateRefused)
+		if !refusal || failures == 0 {
+			return false, nil, nil
+		}
+		failures--
+		return true, nil, apierrors.NewServiceUnavailable("down")
+	})
+	for range 3 {
+		if err := r.reconcile(t.Context(), r.key); err == nil {
+			t.Fatal("it is not looked at again")
+		}
+	}
+	if diff := cmp.Diff([]string{ReasonUpdateRefused}, r.said()); diff != "" || failures != 0 {
+		t.Errorf("%d failures to come; said (-want,+got):\n%s", failures, diff)
 	}
 }

@@ -38,7 +38,7 @@ func (p *Pods) serveLogs(w http.ResponseWriter, r *http.Request) {
 		refuseLogs(w, code, err.Error())
 		return
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }()
 	w.WriteHeader(http.StatusOK)
 	if _, err := io.Copy(flushed{w, http.NewResponseController(w)}, stream); err != nil && r.Context().Err() == nil {
 		// Said in the log itself, as kubelets do: a part must not look like the whole.

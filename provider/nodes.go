@@ -257,7 +257,7 @@ func (n *Nodes) form(vn *v1beta1.VirtualNode, live *corev1.Node, leaving bool) (
 	}
 	var told bool
 	f.free, told = n.free()
-	if served := n.Pods.homeWatches()[vn.Name].hasSynced(); live != nil && !(told && served) {
+	if served := n.Pods.homeWatches()[vn.Name].hasSynced(); live != nil && (!told || !served) {
 		f.free = live.Annotations[v1beta1.AnnotationLargestFree]
 	}
 	f.crowded = n.crowded(vn.Name, live)

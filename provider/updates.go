@@ -43,7 +43,7 @@ func (p *Pods) follow(ctx context.Context, w *work, u *translate.Update, lag tra
 	switch {
 	case err != nil:
 		return err
-	case live == nil || live.UID != w.away.UID:
+	case !same(live, w.away):
 		return again{after: lateWatch} // how it went is on the way
 	}
 	changed, refusals, err := p.change(ctx, u, live)

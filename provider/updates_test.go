@@ -37,7 +37,8 @@ func TestWhatCountsAsARefusalOfAChange(t *testing.T) {
 		"somebody was faster": {apierrors.NewConflict(pods, "web", errors.New("modified")), false},
 		"the pod is gone":     {apierrors.NewNotFound(pods, "web"), false},
 		"an API server without the subresource": {
-			apierrors.NewGenericServerResponse(http.StatusNotFound, "patch", pods, "web", "404 page not found", 0, true),
+			apierrors.NewGenericServerResponse(http.StatusNotFound, "patch", pods, "web", "404 page not found", 0,
+				true),
 			true,
 		},
 		"busy":    {apierrors.NewTooManyRequests("busy", 1), false},

@@ -117,7 +117,7 @@ func (p *Pods) contested(ctx context.Context, k key, away *corev1.Pod, refusal e
 	if err != nil {
 		return err
 	}
-	if live != nil && live.UID == away.UID {
+	if same(live, away) {
 		return fmt.Errorf("delete remote pod: %w", refusal)
 	}
 	p.memory.bury(k, away.UID)
@@ -173,6 +173,9 @@ func (p *Pods) liveOwn(ctx context.Context, w *work) (*corev1.Pod, error) {
 		return nil, nil
 	}
 }
+
+// same says that a live read found the remote pod that the watch shows.
+func same(live, shown *corev1.Pod) bool { return live != nil && live.UID == shown.UID }
 
 // claims says that a pod in a twin of ours, whatever its labels, was created for this home pod.
 func claims(away, home *corev1.Pod) bool {
