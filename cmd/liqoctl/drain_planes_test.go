@@ -6,12 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -175,8 +177,10 @@ func (w *drainWorld) virtualNodeIsWhatIsPrinted() {
 func (w *drainWorld) virtualNodeLives() {
 	vn := build.VirtualNode("vn-3", "b")
 	played := make(chan error, 1)
+	// A logger of its own: the command that runs meanwhile sets everybody's.
+	ctx := klog.NewContext(w.Context(), logr.Discard())
 	go func() {
-		played <- wait.PollUntilContextTimeout(w.Context(), 20*time.Millisecond, time.Minute, true,
+		played <- wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true,
 			func(ctx context.Context) (bool, error) {
 				if err := w.home.Client().Get(ctx, client.ObjectKeyFromObject(vn), vn); err != nil {
 					return false, client.IgnoreNotFound(err)
