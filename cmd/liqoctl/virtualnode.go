@@ -249,7 +249,8 @@ func (a *app) runDeleteVirtualNode(ctx context.Context, name string, f *deleteFl
 	question := fmt.Sprintf("This evicts every pod from virtual node %s of %s, and removes it.", name,
 		vn.Spec.ClusterID)
 	if f.force {
-		question += " Data in volumes on it is lost. If it is the provider's last one, PodDisruptionBudgets do not hold."
+		question += " Data in volumes on it is lost. If it is the provider's last one, " +
+			"PodDisruptionBudgets do not hold."
 	}
 	if err := a.confirm(question); err != nil {
 		return err
