@@ -20,6 +20,7 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // lostPods is a pod loop, and one pod of its, whose way to both API servers ends at a proxy that does not know them.
@@ -83,7 +84,7 @@ func TestAProxyThatDoesNotFindTheServer(t *testing.T) {
 			}
 		})
 	}
-	if !absent(apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web")) {
+	if !remote.Absent(apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web")) {
 		t.Error("an API server is not believed")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
@@ -112,7 +113,7 @@ func (p *Pods) evict(ctx context.Context, w *work) error {
 		}},
 	})
 	switch {
-	case absent(err):
+	case remote.Absent(err):
 		return nil
 	case apierrors.IsConflict(err):
 		return again{after: time.Second} // it changed meanwhile

@@ -11,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // Reasons of a home pod whose remote pod went without home having asked for it.
@@ -53,7 +54,7 @@ func (p *Pods) ownerLives(ctx context.Context, w *work) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	home, err := p.opts.Home.CoreV1().Pods(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
-	if absent(err) {
+	if remote.Absent(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -128,7 +129,7 @@ func (p *Pods) why(ctx context.Context, w *work) (reason, message string, err er
 	defer cancel()
 	ns, err := p.opts.Away.CoreV1().Namespaces().Get(ctx, w.space.away, metav1.GetOptions{})
 	switch {
-	case absent(err):
+	case remote.Absent(err):
 		return ReasonRemoteNamespaceDeleted, deleted, nil
 	case err != nil:
 		return "", "", fmt.Errorf("read twin %s: %w", w.space.away, err)
@@ -163,7 +164,7 @@ func (p *Pods) finish(ctx context.Context, w *work) error {
 	err = p.opts.Home.CoreV1().Pods(w.Namespace).Delete(ctx, w.Name, metav1.DeleteOptions{
 		GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(w.home.UID)),
 	})
-	if err != nil && !absent(err) && !apierrors.IsConflict(err) {
+	if err != nil && !remote.Absent(err) && !apierrors.IsConflict(err) {
 		return fmt.Errorf("delete home pod: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 const fieldManager = "virtual-kubelet"
@@ -79,7 +80,7 @@ func (p *Pods) write(ctx context.Context, w *work, status corev1.PodStatus) erro
 	got, err := p.opts.Home.CoreV1().Pods(w.Namespace).Patch(ctx, w.Name, types.StrategicMergePatchType, patch,
 		metav1.PatchOptions{FieldManager: fieldManager}, "status")
 	switch {
-	case absent(err) || apierrors.IsConflict(err) || ofAnother(err):
+	case remote.Absent(err) || apierrors.IsConflict(err) || ofAnother(err):
 		// Gone, or a successor: its event is on the way.
 		return nil
 	case err != nil:
@@ -99,7 +100,7 @@ func (p *Pods) remove(ctx context.Context, k key, away *corev1.Pod, grace *int64
 		GracePeriodSeconds: grace, Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
 	})
 	switch {
-	case absent(err):
+	case remote.Absent(err):
 		p.memory.bury(k, away.UID)
 		return again{}
 	case apierrors.IsConflict(err):
@@ -124,12 +125,6 @@ func (p *Pods) contested(ctx context.Context, k key, away *corev1.Pod, refusal e
 	return again{}
 }
 
-// absent tells an API server's word that there is no such object from that of something on the way to it, which does
-// not find the API server: nothing may be taken for gone because of that.
-func absent(err error) bool {
-	return apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
-}
-
 // ownGrace is the grace period that a remote pod asks for. The API accepts negative ones, and means 1.
 func ownGrace(away *corev1.Pod) *int64 {
 	g := away.Spec.TerminationGracePeriodSeconds
@@ -144,7 +139,7 @@ func (p *Pods) live(ctx context.Context, namespace, name string) (*corev1.Pod, e
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	away, err := p.opts.Away.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
-	if absent(err) {
+	if remote.Absent(err) {
 		return nil, nil
 	}
 	if err != nil {
