@@ -3,6 +3,7 @@ package reflection
 import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -14,11 +15,11 @@ func ConfigMaps() Kind[*corev1.ConfigMap] {
 	return Kind[*corev1.ConfigMap]{
 		Resource: "configmaps",
 		New:      func() *corev1.ConfigMap { return &corev1.ConfigMap{} },
-		Name: func(src *corev1.ConfigMap, origin string) string {
-			if src.Name == rootCA {
-				return suffixed(src.Name, origin)
+		Name: func(src metav1.Object, origin string) string {
+			if src.GetName() == rootCA {
+				return suffixed(src.GetName(), origin)
 			}
-			return src.Name
+			return src.GetName()
 		},
 		Mirror: func(dst, src *corev1.ConfigMap) {
 			dst.Data, dst.BinaryData, dst.Immutable = src.Data, src.BinaryData, src.Immutable

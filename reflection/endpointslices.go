@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -19,7 +20,7 @@ func EndpointSlices(ourNode func(string) bool) Kind[*discoveryv1.EndpointSlice] 
 		Resource: "endpointslices",
 		New:      func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} },
 		// The provider's controller makes names in the same way as home's.
-		Name: func(src *discoveryv1.EndpointSlice, origin string) string { return suffixed(src.Name, origin) },
+		Name: func(src metav1.Object, origin string) string { return suffixed(src.GetName(), origin) },
 		Never: func(src *discoveryv1.EndpointSlice) string {
 			if src.Labels[discoveryv1.LabelManagedBy] == v1beta1.EndpointSliceManagedBy {
 				return "it is a reflection itself"
@@ -30,7 +31,7 @@ func EndpointSlices(ourNode func(string) bool) Kind[*discoveryv1.EndpointSlice] 
 			return ""
 		},
 		Follows: "services",
-		Leader:  func(src *discoveryv1.EndpointSlice) string { return src.Labels[discoveryv1.LabelServiceName] },
+		Leader:  func(src metav1.Object) string { return src.GetLabels()[discoveryv1.LabelServiceName] },
 		Mirror: func(dst, src *discoveryv1.EndpointSlice) {
 			dst.AddressType, dst.Ports, dst.Endpoints = src.AddressType, src.Ports, elsewhere(src, ourNode)
 			dst.Labels[discoveryv1.LabelManagedBy] = v1beta1.EndpointSliceManagedBy

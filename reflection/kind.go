@@ -3,32 +3,50 @@ package reflection
 import (
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // Kind says what is particular about reflecting one kind of object. Everything but Resource, New and Mirror is
 // optional.
 type Kind[T client.Object] struct {
-	// Resource is the plural name, for metrics, logs and [Kind.Follows].
+	// Resource is the plural name, followed by a dot and the group for kinds of custom resources: for [Policies],
+	// metrics, logs and [Kind.Follows].
 	Resource string
 	// New returns an empty object.
 	New func() T
 	// Mirror sets the fields that we own in dst, a new copy or the one that is there, to what src says. Everything
 	// that it leaves alone is the provider's. It keeps src as it is. Labels and annotations are carried before.
 	Mirror func(dst, src T)
+	// Feedback sets in dst, the home object, the status that src, the copy, has come to; nil when nothing flows back.
+	// It is written through the subresource status.
+	Feedback func(dst, src T)
+
+	// Policy holds unless the installation says otherwise; [PolicyDenyList] if empty.
+	Policy Policy
+	// Referenced says whether something that runs on the provider, or is about to, refers to the named home object. An
+	// error means: not known yet. Only kinds that have it can be under [PolicyReferenced].
+	Referenced func(namespace, name string) (bool, error)
+	// Whole has home objects cached with everything in them, for kinds that Leader's answer or a change of the world
+	// makes look at all of them often. Of other kinds the metadata are cached, and an object is read when it, or the
+	// copy, has changed.
+	Whole bool
 
 	// Name is the name of the copy; it is src's own unless that could clash with an object of the provider.
-	Name func(src T, origin string) string
+	Name func(src metav1.Object, origin string) string
 	// Never says why src must not leave home, whatever annotations ask for; "" lets it go.
 	Never func(src T) string
 	// Stay says why src stays at home unless an annotation asks for it; "" lets it go. An error means: not known yet.
 	Stay func(src T) (string, error)
-	// Linger is for how long a copy is kept after Stay has begun to object.
+	// Linger is for how long a copy is kept after Referenced or Stay has begun to object.
 	Linger time.Duration
+	// Kept says why the copy of a home object that is gone, or stays at home, is not deleted; "" lets it go. An error
+	// means: not known yet.
+	Kept func(namespace, name string) (string, error)
 	// Follows is the Resource whose object, called Leader(src), decides for src unless src is annotated itself.
 	Follows string
 	// Leader is the name of the object that src follows; "" means none, and src stays.
-	Leader func(src T) string
+	Leader func(src metav1.Object) string
 	// Replace says that live cannot be changed into want, but must be deleted and made anew.
 	Replace func(live, want T) bool
 	// Watch is called once with a function that has the named home object looked at again.
@@ -42,10 +60,10 @@ type Reflected struct {
 	linger   time.Duration
 	create   func() client.Object
 	mirror   func(dst, src client.Object)
-	name     func(src client.Object, origin string) string
+	name     func(src metav1.Object, origin string) string
 	never    func(src client.Object) string
 	stay     func(src client.Object) (string, error)
-	leader   func(src client.Object) string
+	leader   func(src metav1.Object) string
 	replace  func(live, want client.Object) bool
 	watch    func(again func(namespace, name string))
 }
@@ -56,15 +74,15 @@ func mirror[T client.Object](k Kind[T]) Reflected {
 		resource: k.Resource, follows: k.Follows, linger: k.Linger,
 		create:  func() client.Object { return k.New() },
 		mirror:  func(dst, src client.Object) { k.Mirror(dst.(T), src.(T)) },
-		name:    func(src client.Object, _ string) string { return src.GetName() },
+		name:    func(src metav1.Object, _ string) string { return src.GetName() },
 		never:   func(client.Object) string { return "" },
 		stay:    func(client.Object) (string, error) { return "", nil },
-		leader:  func(client.Object) string { return "" },
+		leader:  func(metav1.Object) string { return "" },
 		replace: func(client.Object, client.Object) bool { return false },
 		watch:   func(func(namespace, name string)) {},
 	}
 	if k.Name != nil {
-		r.name = func(src client.Object, origin string) string { return k.Name(src.(T), origin) }
+		r.name = k.Name
 	}
 	if k.Never != nil {
 		r.never = func(src client.Object) string { return k.Never(src.(T)) }
@@ -73,7 +91,7 @@ func mirror[T client.Object](k Kind[T]) Reflected {
 		r.stay = func(src client.Object) (string, error) { return k.Stay(src.(T)) }
 	}
 	if k.Leader != nil {
-		r.leader = func(src client.Object) string { return k.Leader(src.(T)) }
+		r.leader = k.Leader
 	}
 	if k.Replace != nil {
 		r.replace = func(live, want client.Object) bool { return k.Replace(live.(T), want.(T)) }

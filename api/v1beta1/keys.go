@@ -77,6 +77,13 @@ const (
 	AnnotationAllowReflection = "liqo.io/allow-reflection"
 	// AnnotationForceNodePort, "true" on a Service, reflects its node ports.
 	AnnotationForceNodePort = "liqo.io/force-remote-node-port"
+	// AnnotationRemoteStorageClass on a PersistentVolumeClaim names the StorageClass of its copy.
+	AnnotationRemoteStorageClass = "liqo.io/remote-storage-class"
+	// AnnotationRemoteAccessModes on a PersistentVolumeClaim lists, comma-separated, the access modes of its copy.
+	AnnotationRemoteAccessModes = "liqo.io/remote-access-modes"
+	// AnnotationWatchScope (own), on the Secret with the credential for a provider, is what the peering lets the agent
+	// watch: single namespaces, which is the default, or, with value "cluster", all.
+	AnnotationWatchScope = "offloading.liqo.io/watch-scope"
 	// AnnotationRemoteRuntimeClass, on a Pod, names the RuntimeClass of its remote pod.
 	AnnotationRemoteRuntimeClass = "liqo.io/remote-runtime-class-name"
 	// AnnotationAntiAffinityPreset on a Pod keeps its remote pods apart: propagate, soft or hard.
@@ -143,6 +150,10 @@ const (
 	OffloadingName = "offloading"
 	// RuntimeClass is the class by which a pod asks for a virtual Node; also its handler.
 	RuntimeClass = "liqo"
+	// StorageClass is the class of claims whose volumes are made where their pods run.
+	StorageClass = "liqo"
+	// StorageProvisioner is the provisioner of [StorageClass].
+	StorageProvisioner = "liqo.io/storage"
 	// FieldManager is the server-side-apply field manager of reflected objects.
 	FieldManager = "reflection.liqo.io"
 	// SchedulerName is the profile of our scheduler where it runs beside a managed one (own).

@@ -38,11 +38,52 @@ type TwinStatus struct {
 	Message string `json:"message,omitempty"`
 }
 
+// ReflectionProblem is an object that cannot be reflected as it should be (own).
+type ReflectionProblem struct {
+	// Resource is the plural name of its kind; with the group for custom resources.
+	Resource string `json:"resource"`
+	// Name is the name of the home object; empty when it concerns all of the kind.
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Reason is Conflict when somebody else keeps changing the copy, NameTaken when an object of that name is not ours,
+	// Refused when the provider's API server does not take the copy, and MissingKind when it does not know the kind.
+	Reason string `json:"reason"`
+	// Message says, in a sentence, why and what to do. It holds nothing of what a Secret contains.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// The reasons of a [ReflectionProblem].
+const (
+	ProblemConflict    = "Conflict"
+	ProblemNameTaken   = "NameTaken"
+	ProblemRefused     = "Refused"
+	ProblemMissingKind = "MissingKind"
+)
+
 // NamespaceMapStatus is what the agent answers.
 type NamespaceMapStatus struct {
 	// CurrentMapping is home namespace -> its twin's state.
 	// +optional
 	CurrentMapping map[string]TwinStatus `json:"currentMapping,omitempty"`
+	// Reflection is home namespace -> what stands in the way of reflection into its twin. A namespace without problems
+	// is not in it (own).
+	// +optional
+	Reflection map[string]ReflectionReport `json:"reflection,omitempty"`
+}
+
+// ReflectionReport is what stands in the way of reflection into one twin (own).
+type ReflectionReport struct {
+	// Problems are the objects that cannot be reflected as they should be, sorted by resource and name. What is tried
+	// again and may pass within a minute is not among them.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Problems []ReflectionProblem `json:"problems,omitempty"`
+	// More is how many there are besides Problems.
+	// +optional
+	More int32 `json:"more,omitempty"`
 }
 
 // NamespaceMap is the contract between home and the agent of one provider: which namespaces shall have twins there, and
