@@ -71,6 +71,10 @@ type NamespaceMapStatus struct {
 	// is not in it (own).
 	// +optional
 	Reflection map[string]ReflectionReport `json:"reflection,omitempty"`
+	// ReflectionPolicies says of which kinds the agent reflects which objects: plural name (with the group for custom
+	// resources) -> DenyList, AllowList, Referenced or None (own).
+	// +optional
+	ReflectionPolicies map[string]string `json:"reflectionPolicies,omitempty"`
 }
 
 // ReflectionReport is what stands in the way of reflection into one twin (own).

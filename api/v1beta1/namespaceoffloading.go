@@ -115,6 +115,15 @@ const (
 	ConditionReady              = "Ready"
 )
 
+// Types of the conditions that a NamespaceOffloading has per cluster only while something is wrong with reflection into
+// the twin there; their status is True (own).
+const (
+	// ConditionConflict: somebody else changes copies again and again, or has taken their names.
+	ConditionConflict = "Conflict"
+	// ConditionNotReflected: the cluster does not take copies, or does not know their kind.
+	ConditionNotReflected = "NotReflected"
+)
+
 // ConditionPodsPermitted is the type of the standard condition that says whether every running pod is where the policy
 // permits it. It is there with podEvictionStrategy OnPolicyChange only (own).
 const ConditionPodsPermitted = "PodsPermitted"
@@ -202,7 +211,7 @@ type ClusterSelector struct {
 
 // ClusterCondition is one condition of the twin on one cluster.
 type ClusterCondition struct {
-	// Type is OffloadingRequired or Ready.
+	// Type is OffloadingRequired, Ready or, while it is so, Conflict or NotReflected.
 	Type string `json:"type"`
 	// Status is True, False or Unknown.
 	Status corev1.ConditionStatus `json:"status"`
