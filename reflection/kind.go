@@ -27,6 +27,9 @@ type Kind[T client.Object] struct {
 	// Referenced says whether something that runs on the provider, or is about to, refers to the named home object. An
 	// error means: not known yet. Only kinds that have it can be under [PolicyReferenced].
 	Referenced func(namespace, name string) (bool, error)
+	// Refers lists what the copy of src needs beside it: Resource -> names. Of kinds under [PolicyReferenced] these are
+	// reflected while src is, as if Referenced had said so. Only for kinds that are Whole.
+	Refers func(src T) map[string][]string
 	// Whole has home objects cached with everything in them, for kinds that Leader's answer or a change of the world
 	// makes look at all of them often. Of other kinds the metadata are cached, and an object is read when it, or the
 	// copy, has changed.
