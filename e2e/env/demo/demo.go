@@ -4,9 +4,10 @@ package demo
 
 import (
 	"context"
-	_ "embed"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,13 +21,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/docs/examples"
 	"github.com/twinspace/twinspace/e2e/env"
 )
-
-// shop is the application.
-//
-//go:embed shop.yaml
-var shop []byte
 
 const (
 	namespace = "shop"
@@ -107,25 +104,50 @@ func (s *Story) offload(ctx context.Context) error {
 
 func (s *Story) application(ctx context.Context) error {
 	s.title("Run an application",
-		"An ordinary Deployment of 6 replicas, a Service and a ConfigMap: no field of them knows of other clusters.")
-	file := filepath.Join(filepath.Dir(s.Env.Consumer().Kubeconfig), env.Consumer, "shop.yaml")
-	if err := os.WriteFile(file, shop, 0o600); err != nil {
+		"A front end, an API and a database, with their Services, configuration and an Ingress: docs/examples/shop.",
+		"All but one line of it would run as it is on a single cluster: the storage class of the database's volume.")
+	folder := filepath.Join(filepath.Dir(s.Env.Consumer().Kubeconfig), env.Consumer)
+	if err := unpack(examples.Shop, folder); err != nil {
 		return fmt.Errorf("write application: %w", err)
 	}
-	if err := s.kubectl(ctx, env.Consumer, "apply", "-f", file); err != nil {
+	if err := s.kubectl(ctx, env.Consumer, "apply", "-k", filepath.Join(folder, "shop")); err != nil {
 		return err
 	}
-	return s.until(ctx, "the Deployment", func(ctx context.Context) (string, error) {
-		var web appsv1.Deployment
-		key := client.ObjectKey{Namespace: namespace, Name: app}
-		if err := s.Env.Consumer().Client().Get(ctx, key, &web); err != nil {
-			return "", err
+	for _, name := range []string{app, "api"} {
+		if err := s.until(ctx, "Deployment "+name, func(ctx context.Context) (string, error) {
+			return s.unavailable(ctx, name)
+		}); err != nil {
+			return err
 		}
-		if web.Status.AvailableReplicas < *web.Spec.Replicas || web.Status.ObservedGeneration < web.Generation {
-			return fmt.Sprintf("%d of %d pods are available", web.Status.AvailableReplicas, *web.Spec.Replicas), nil
+	}
+	return nil
+}
+
+// unpack writes the files of a tree into a folder.
+func unpack(tree fs.FS, folder string) error {
+	return fs.WalkDir(tree, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
 		}
-		return "", nil
+		to := filepath.Join(folder, filepath.FromSlash(path))
+		if entry.IsDir() {
+			return os.MkdirAll(to, 0o700)
+		}
+		text, err := fs.ReadFile(tree, path)
+		return errors.Join(err, os.WriteFile(to, text, 0o600))
 	})
+}
+
+// unavailable says what a Deployment still lacks.
+func (s *Story) unavailable(ctx context.Context, name string) (string, error) {
+	var d appsv1.Deployment
+	if err := s.Env.Consumer().Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &d); err != nil {
+		return "", err
+	}
+	if d.Status.AvailableReplicas < *d.Spec.Replicas || d.Status.ObservedGeneration < d.Generation {
+		return fmt.Sprintf("%d of %d pods are available", d.Status.AvailableReplicas, *d.Spec.Replicas), nil
+	}
+	return "", nil
 }
 
 func (s *Story) pods(ctx context.Context) error {
@@ -137,9 +159,10 @@ func (s *Story) pods(ctx context.Context) error {
 func (s *Story) twins(ctx context.Context) error {
 	s.title("Where the pods really are",
 		"On each provider the namespace has a twin, "+s.twin+", and in it the pods that this provider runs,",
-		"on its own nodes, placed by its own scheduler; and the ConfigMap that they read.")
+		"on its own nodes, placed by its own scheduler; and the configuration that these pods read.",
+		"Secrets go only where a pod refers to them.")
 	for _, provider := range s.Env.Providers() {
-		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "pods,configmaps", "-o", "wide"); err != nil {
+		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "pods,configmaps,secrets"); err != nil {
 			return err
 		}
 	}

@@ -4,87 +4,39 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/twinspace/twinspace/docs/examples"
 	"github.com/twinspace/twinspace/e2e/env"
 )
 
-// application decodes shop.yaml as strictly as an API server that validates fields.
-func application(t *testing.T) []runtime.Object {
-	t.Helper()
-	scheme, err := env.Scheme()
+// The story tells of objects by name, and of how many there are.
+func TestTheStoryIsAboutTheExample(t *testing.T) {
+	folder := t.TempDir()
+	for range 2 { // it may be told again
+		if err := unpack(examples.Shop, folder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "shop", app+".yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	var objects []runtime.Object
-	for documents := yaml.NewDocumentDecoder(io.NopCloser(strings.NewReader(string(shop)))); ; {
-		document := make([]byte, len(shop))
-		n, err := documents.Read(document)
-		if errors.Is(err, io.EOF) {
-			return objects
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		obj, _, err := decoder.Decode(document[:n], nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		objects = append(objects, obj)
-	}
-}
-
-func TestTheApplicationIsAnOrdinaryOne(t *testing.T) {
-	var service *corev1.Service
-	var deployment *appsv1.Deployment
-	var config *corev1.ConfigMap
-	for _, obj := range application(t) {
-		switch obj := obj.(type) {
-		case *corev1.Service:
-			service = obj
-		case *appsv1.Deployment:
-			deployment = obj
-		case *corev1.ConfigMap:
-			config = obj
-		default:
-			t.Errorf("%T is not part of the story", obj)
+	for _, want := range []string{"kind: Deployment\nmetadata:\n  name: " + app + "\n", "replicas: 6\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
-	if service == nil || deployment == nil || config == nil {
-		t.Fatal("the Service, the Deployment or the ConfigMap is missing")
-	}
-	if deployment.Name != app || service.Name != app {
-		t.Error("the story looks for other names")
-	}
-	for _, in := range []string{deployment.Namespace, service.Namespace, config.Namespace} {
-		if in != namespace {
-			t.Errorf("something is in namespace %s", in)
-		}
-	}
-	if *deployment.Spec.Replicas != 6 {
-		t.Errorf("%d replicas, want 6", *deployment.Spec.Replicas)
-	}
-	pod := deployment.Spec.Template
-	if diff := cmp.Diff(service.Spec.Selector, pod.Labels); diff != "" {
-		t.Errorf("the Service does not select the pods (-service,+pods)\n%s", diff)
-	}
-	if from := pod.Spec.Containers[0].EnvFrom; len(from) != 1 || from[0].ConfigMapRef.Name != config.Name {
-		t.Error("the pods do not read the ConfigMap")
-	}
-	if len(pod.Spec.Tolerations) > 0 || pod.Spec.NodeName != "" || pod.Spec.RuntimeClassName != nil {
-		t.Error("the pods know of virtual nodes")
+	kustomization, err := os.ReadFile(filepath.Join(folder, "shop", "kustomization.yaml"))
+	if err != nil || !strings.Contains(string(kustomization), "namespace: "+namespace+"\n") {
+		t.Errorf("the kustomization is for another namespace: %v\n%s", err, kustomization)
 	}
 }
 
