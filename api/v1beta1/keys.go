@@ -121,6 +121,10 @@ const (
 	// AnnotationUnfit (own) on a virtual Node has, as a JSON object, the UIDs of the controllers whose pods no node of
 	// the provider took, and until when (RFC 3339) no more are sent. The agent removes what has passed.
 	AnnotationUnfit = "offloading.liqo.io/unfit"
+	// AnnotationRemoteEvent (own), on an Event at home that tells of one on a provider, is the UID of the latter.
+	AnnotationRemoteEvent = "offloading.liqo.io/remote-event"
+	// AnnotationRemoteVersion (own), on such an Event, is the resourceVersion of the provider's that it was written for.
+	AnnotationRemoteVersion = "offloading.liqo.io/remote-version"
 )
 
 // The taint of virtual Nodes, with effect NoExecute.
