@@ -65,6 +65,9 @@ type PodsOptions struct {
 	// ReleaseAfter is for how long no node of the provider may have taken a pod that has a controller before the home
 	// pod is evicted; 0 means for ever. UnfitFor is for how long its Node then takes no more pods of that controller.
 	ReleaseAfter, UnfitFor time.Duration
+	// Wide has one watch for the pods of all twins, which needs the right to watch pods in all namespaces of the
+	// provider; else there is one for each twin.
+	Wide bool
 	// Access is how pods reach an API server; the zero value gives them none.
 	Access translate.Access
 	// Health of the provider; nil means always healthy.
@@ -101,6 +104,7 @@ type Pods struct {
 	// released: a Node was let go. Without one left, no watch is to come that completes what is known.
 	released bool
 	twins    map[string]*twin
+	wide     wideWatch
 	// listeners are told of home pods; the slice is replaced, never changed.
 	listeners []func(pod *corev1.Pod)
 }

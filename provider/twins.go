@@ -28,7 +28,7 @@ func (p *Pods) TwinReady(home, away string) {
 	}
 	if t == nil || t.away != away {
 		if t != nil {
-			t.watch.stop()
+			p.unwatchTwin(t)
 		}
 		t = &twin{home: home, away: away}
 		p.twins[home] = t
@@ -61,8 +61,16 @@ func (p *Pods) TwinGone(home string) {
 	}
 	t.phase = twinGone
 	p.enqueueNamespace(home) // while its last pods are known, so that they can be forgotten
+	p.unwatchTwin(t)
+}
+
+// unwatchTwin needs the lock.
+func (p *Pods) unwatchTwin(t *twin) {
 	t.watch.stop()
 	t.watch = nil
+	if p.opts.Wide {
+		p.wide.drop(t)
+	}
 }
 
 // watchTwin needs the lock. It does nothing before Start, which catches up, and nothing after it.
@@ -70,10 +78,13 @@ func (p *Pods) watchTwin(t *twin) {
 	if p.ctx == nil {
 		return
 	}
-	selector := labels.Set{v1beta1.LabelOrigin: p.opts.Origin}.String()
+	if p.opts.Wide {
+		p.watchWide(t)
+		return
+	}
 	w, err := startWatch(p.ctx, p.opts.Away, &p.running, watchOptions{
 		namespace: t.away,
-		tweak:     func(o *metav1.ListOptions) { o.LabelSelector = selector },
+		tweak:     p.ours,
 		transform: onlyStatus,
 		handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    func(obj any) { p.enqueueAway(t.home, obj) },
@@ -93,11 +104,17 @@ func (p *Pods) watchTwin(t *twin) {
 	t.watch = w
 }
 
+// ours selects what carries our label.
+func (p *Pods) ours(o *metav1.ListOptions) {
+	o.LabelSelector = labels.Set{v1beta1.LabelOrigin: p.opts.Origin}.String()
+}
+
 // healthChanged begins the watches anew when the provider is back: those that a cut ended may wait for half a minute.
 func (p *Pods) healthChanged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opts.Health.Err() == nil {
+		p.wide.stop()
 		for _, t := range p.twins {
 			if t.watch != nil {
 				t.watch.stop()

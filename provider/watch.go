@@ -22,6 +22,8 @@ type watch struct {
 	cancel   context.CancelFunc
 	// synced keeps what the informer said: it is asked for every pod that is looked at, and answers under its own lock.
 	synced atomic.Bool
+	// namespace is the one that this is about, of those that the informer has; empty means all.
+	namespace string
 }
 
 // watchOptions say what a watch of pods selects and keeps.
@@ -82,6 +84,9 @@ func (w *watch) pod(k key) *corev1.Pod {
 func (w *watch) pods(namespace string) []*corev1.Pod {
 	if w == nil {
 		return nil
+	}
+	if namespace == corev1.NamespaceAll {
+		namespace = w.namespace
 	}
 	var out []*corev1.Pod
 	// Without an index it would list all, so there is no error to tell of.
