@@ -50,6 +50,9 @@ type Kind[T client.Object] struct {
 	Follows string
 	// Leader is the name of the object that src follows; "" means none, and src stays.
 	Leader func(src metav1.Object) string
+	// Lead is called once with a function that returns the object that home objects of a namespace follow, by its
+	// name; nil when there is none, or none is known yet. It must not be changed.
+	Lead func(leader func(namespace, name string) client.Object)
 	// Replace says that live cannot be changed into want, but must be deleted and made anew.
 	Replace func(live, want T) bool
 	// Watch is called once with a function that has the named home object looked at again.
@@ -67,6 +70,7 @@ type Reflected struct {
 	never    func(src client.Object) string
 	stay     func(src client.Object) (string, error)
 	leader   func(src metav1.Object) string
+	lead     func(leader func(namespace, name string) client.Object)
 	replace  func(live, want client.Object) bool
 	watch    func(again func(namespace, name string))
 }
@@ -81,6 +85,7 @@ func mirror[T client.Object](k Kind[T]) Reflected {
 		never:   func(client.Object) string { return "" },
 		stay:    func(client.Object) (string, error) { return "", nil },
 		leader:  func(metav1.Object) string { return "" },
+		lead:    func(func(namespace, name string) client.Object) {},
 		replace: func(client.Object, client.Object) bool { return false },
 		watch:   func(func(namespace, name string)) {},
 	}
@@ -95,6 +100,9 @@ func mirror[T client.Object](k Kind[T]) Reflected {
 	}
 	if k.Leader != nil {
 		r.leader = k.Leader
+	}
+	if k.Lead != nil {
+		r.lead = k.Lead
 	}
 	if k.Replace != nil {
 		r.replace = func(live, want client.Object) bool { return k.Replace(live.(T), want.(T)) }
