@@ -66,6 +66,9 @@ type Options struct {
 	// Exec lets commands run in fake pods: they run on this machine, as whoever started the playground, for everybody
 	// who reaches the fake kubelets' port on loopback, since these ask nobody.
 	Exec bool
+	// Peering has flags that liqoctl peer gets besides, for every provider; what repairs the playground later, from its
+	// directory, does not know them.
+	Peering []string
 	// Agent has flags that the agents of virtual nodes get besides; what starts one again later, from its directory,
 	// does not know them.
 	Agent []string

@@ -291,19 +291,21 @@ func TestAuditEventsAreReadWhole(t *testing.T) {
 	}
 }
 
-func TestParsePeak(t *testing.T) {
+func TestParseMemory(t *testing.T) {
+	const process = "Name:\tetcd\nVmPeak:\t 900 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n"
 	cases := map[string]struct {
-		status string
-		want   int64
-		bad    bool
+		status, field string
+		want          int64
+		bad           bool
 	}{
-		"of a process":    {status: "Name:\tetcd\nVmPeak:\t 900 kB\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", want: 2 << 20},
-		"of a zombie":     {status: "Name:\tetcd\nState:\tZ (zombie)\n", bad: true},
-		"of another unit": {status: "VmHWM:\t2 MB\n", bad: true},
+		"at most":         {status: process, field: "VmHWM", want: 2 << 20},
+		"now":             {status: process, field: "VmRSS", want: 1 << 10},
+		"of a zombie":     {status: "Name:\tetcd\nState:\tZ (zombie)\n", field: "VmHWM", bad: true},
+		"of another unit": {status: "VmHWM:\t2 MB\n", field: "VmHWM", bad: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := parsePeak([]byte(tc.status))
+			got, err := parseMemory([]byte(tc.status), tc.field)
 			if (err != nil) != tc.bad || got != tc.want {
 				t.Errorf("got %d, %v; want %d", got, err, tc.want)
 			}

@@ -109,14 +109,14 @@ func (e *Env) peerWith(ctx context.Context, provider *Cluster) error {
 
 // liqoctlPeer peers as a person does. It may be repeated.
 func (e *Env) liqoctlPeer(ctx context.Context, provider *Cluster) error {
-	output, err := e.Liqoctl(ctx, "peer",
-		"--remote-kubeconfig="+provider.Kubeconfig,
-		"--remote-cluster-id="+provider.Name,
-		"--remote-server="+provider.ProxiedServer(),
-		"--node-name="+provider.Name,
-		"--label=liqo.io/provider="+provider.Name,
-		"--label="+corev1.LabelTopologyRegion+"=region-"+fmt.Sprint(provider.index),
-	)
+	output, err := e.Liqoctl(ctx, append([]string{"peer",
+		"--remote-kubeconfig=" + provider.Kubeconfig,
+		"--remote-cluster-id=" + provider.Name,
+		"--remote-server=" + provider.ProxiedServer(),
+		"--node-name=" + provider.Name,
+		"--label=liqo.io/provider=" + provider.Name,
+		"--label=" + corev1.LabelTopologyRegion + "=region-" + fmt.Sprint(provider.index),
+	}, e.opts.Peering...)...)
 	if err != nil {
 		return fmt.Errorf("peer with %s: %w\n%s", provider.Name, err, output)
 	}

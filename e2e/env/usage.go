@@ -2,6 +2,7 @@ package env
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,8 +15,8 @@ import (
 type Usage struct {
 	Cluster, Component string
 	CPU                time.Duration
-	// PeakRSS is the most memory, in bytes, that it had at once.
-	PeakRSS int64
+	// RSS is the memory, in bytes, that it has now, PeakRSS the most that it had at once.
+	RSS, PeakRSS int64
 }
 
 // Usage returns what each living process used.
@@ -33,19 +34,20 @@ func (e *Env) Usage() []Usage {
 		if err != nil {
 			continue
 		}
-		peak, err := parsePeak(status)
-		if err != nil {
+		now, nowErr := parseMemory(status, "VmRSS")
+		peak, peakErr := parseMemory(status, "VmHWM")
+		if errors.Join(nowErr, peakErr) != nil {
 			continue
 		}
-		usages = append(usages, Usage{p.Cluster, p.Component, s.cpu, peak})
+		usages = append(usages, Usage{p.Cluster, p.Component, s.cpu, now, peak})
 	}
 	return usages
 }
 
-// parsePeak reads the high-water mark from /proc/PID/status.
-func parsePeak(status []byte) (int64, error) {
+// parseMemory reads a field of /proc/PID/status that is an amount of memory.
+func parseMemory(status []byte, field string) (int64, error) {
 	for line := range bytes.Lines(status) {
-		value, found := strings.CutPrefix(string(line), "VmHWM:")
+		value, found := strings.CutPrefix(string(line), field+":")
 		if !found {
 			continue
 		}
@@ -56,5 +58,5 @@ func parsePeak(status []byte) (int64, error) {
 		}
 		return kilobytes << 10, nil
 	}
-	return 0, fmt.Errorf("read memory of process: no VmHWM")
+	return 0, fmt.Errorf("read memory of process: no %s", field)
 }
