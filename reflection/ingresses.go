@@ -19,6 +19,9 @@ func Ingresses(offered func() []v1beta1.IngressType) Kind[*networkingv1.Ingress]
 		Resource: "ingresses",
 		New:      func() *networkingv1.Ingress { return &networkingv1.Ingress{} },
 		Whole:    true,
+		Refers: func(src *networkingv1.Ingress) map[string][]string {
+			return map[string][]string{"secrets": certificatesOf(&src.Spec)}
+		},
 		Mirror: func(dst, src *networkingv1.Ingress) {
 			there := dst.Spec.IngressClassName
 			dst.Spec = src.Spec

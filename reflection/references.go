@@ -2,8 +2,18 @@ package reflection
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 )
+
+// certificatesOf returns the names of the Secrets in which an Ingress has its certificates.
+func certificatesOf(spec *networkingv1.IngressSpec) []string {
+	names := sets.New[string]()
+	for _, tls := range spec.TLS {
+		names.Insert(tls.SecretName)
+	}
+	return sets.List(names.Delete(""))
+}
 
 // SecretsOf returns the names of all Secrets that a pod refers to: for its images, its environment and its volumes.
 func SecretsOf(spec *corev1.PodSpec) sets.Set[string] {
