@@ -30,7 +30,7 @@ func (p *Peering) awayObjects(homeUID string) ([]client.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(shared,
+	shared = append(shared,
 		tenantNamespace(p.HomeID, homeUID),
 		&corev1.ServiceAccount{
 			ObjectMeta:                   p.awayMeta(v1beta1.PeerServiceAccount),
@@ -40,7 +40,8 @@ func (p *Peering) awayObjects(homeUID string) ([]client.Object, error) {
 			ObjectMeta: p.awayMeta(renewalRole), RoleRef: clusterRole(renewalRole), Subjects: p.peer(),
 		},
 		p.peerBinding(),
-	), nil
+	)
+	return append(shared, p.widen(p.widePeerBinding())...), nil
 }
 
 // providerManifests returns what all consumers of a provider share: policies first, roles last.

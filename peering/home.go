@@ -22,7 +22,9 @@ const (
 // homeObjects returns what home gets for this provider, in the order in which it is applied: the VirtualNode, which
 // sets the others in motion, is the last.
 func (p *Peering) homeObjects(awayUID string, kubeconfig []byte) []client.Object {
-	return []client.Object{
+	secret := p.homeMeta(SecretName(p.AwayID))
+	secret.Annotations = map[string]string{v1beta1.AnnotationWatchScope: string(p.WatchScope)}
+	objects := []client.Object{
 		tenantNamespace(p.AwayID, awayUID),
 		&corev1.ServiceAccount{
 			ObjectMeta: p.homeMeta(v1beta1.AgentServiceAccount), AutomountServiceAccountToken: ptr.To(false),
@@ -31,8 +33,10 @@ func (p *Peering) homeObjects(awayUID string, kubeconfig []byte) []client.Object
 		&rbacv1.RoleBinding{ObjectMeta: p.homeMeta(tenantRole), RoleRef: clusterRole(tenantRole), Subjects: p.agent()},
 		p.leaseBinding(),
 		p.readerBinding(),
+	}
+	return append(append(objects, p.widen(p.wideBinding())...),
 		&corev1.Secret{
-			ObjectMeta: p.homeMeta(SecretName(p.AwayID)), Type: corev1.SecretTypeOpaque,
+			ObjectMeta: secret, Type: corev1.SecretTypeOpaque,
 			Data: map[string][]byte{v1beta1.KubeconfigKey: kubeconfig},
 		},
 		&v1beta1.VirtualNode{
@@ -42,7 +46,7 @@ func (p *Peering) homeObjects(awayUID string, kubeconfig []byte) []client.Object
 				KubeconfigSecretRef: &corev1.LocalObjectReference{Name: SecretName(p.AwayID)},
 			},
 		},
-	}
+	)
 }
 
 func (p *Peering) agentBinding() *rbacv1.ClusterRoleBinding {

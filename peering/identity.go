@@ -19,6 +19,8 @@ type Identity struct {
 	ID string
 	// UID is the UID of its namespace kube-system.
 	UID types.UID
+	// WatchScope is what its installation says about new peerings; empty when it says nothing.
+	WatchScope v1beta1.WatchScope
 }
 
 // Identify asks a cluster who it is.
@@ -36,6 +38,7 @@ func Identify(ctx context.Context, c client.Reader) (Identity, error) {
 		return identity, nil
 	}
 	identity.ID = config.Data[v1beta1.ClusterIDKey]
+	identity.WatchScope = v1beta1.WatchScope(config.Data[v1beta1.WatchScopeKey])
 	return identity, nil
 }
 

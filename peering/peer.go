@@ -36,7 +36,10 @@ func (p *Peering) Peer(ctx context.Context) error {
 	if err := applyAll(ctx, p.Home, p.homeObjects(string(away.UID), kubeconfig)); err != nil {
 		return fmt.Errorf("this cluster: %w", err)
 	}
-	p.Report(fmt.Sprintf("virtual node %s is declared; its agent brings it up", p.NodeName))
+	if err := p.narrow(ctx); err != nil {
+		return err
+	}
+	p.Report(fmt.Sprintf("virtual node %s is declared; its agent brings it up, and %s", p.NodeName, p.scoped()))
 	return nil
 }
 

@@ -212,8 +212,8 @@ func (p *Peering) clearHome(ctx context.Context) error {
 	account := &corev1.ServiceAccount{ObjectMeta: p.homeMeta(v1beta1.AgentServiceAccount)}
 	binding := &rbacv1.RoleBinding{ObjectMeta: p.homeMeta(tenantRole)}
 	nsmap := &v1beta1.NamespaceMap{ObjectMeta: p.homeMeta(p.AwayID)}
-	if err := remove(ctx, p.Home, secret, account, p.agentBinding(), p.leaseBinding(), p.readerBinding(), binding,
-		nsmap); err != nil {
+	if err := remove(ctx, p.Home, secret, account, p.agentBinding(), p.wideBinding(), p.leaseBinding(),
+		p.readerBinding(), binding, nsmap); err != nil {
 		return err
 	}
 	return dropTenant(ctx, p.Home, p.AwayID, v1beta1.PeerServiceAccount)
@@ -222,7 +222,7 @@ func (p *Peering) clearHome(ctx context.Context) error {
 func (p *Peering) clearAway(ctx context.Context) error {
 	account := &corev1.ServiceAccount{ObjectMeta: p.awayMeta(v1beta1.PeerServiceAccount)}
 	renewal := &rbacv1.RoleBinding{ObjectMeta: p.awayMeta(renewalRole)}
-	if err := remove(ctx, p.Away, account, renewal, p.peerBinding()); err != nil {
+	if err := remove(ctx, p.Away, account, renewal, p.peerBinding(), p.widePeerBinding()); err != nil {
 		return err
 	}
 	if err := dropTenant(ctx, p.Away, p.HomeID, v1beta1.AgentServiceAccount); err != nil {

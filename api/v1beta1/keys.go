@@ -82,7 +82,7 @@ const (
 	// AnnotationRemoteAccessModes on a PersistentVolumeClaim lists, comma-separated, the access modes of its copy.
 	AnnotationRemoteAccessModes = "liqo.io/remote-access-modes"
 	// AnnotationWatchScope (own), on the Secret with the credential for a provider, is what the peering lets the agent
-	// watch: single namespaces, which is the default, or, with value "cluster", all.
+	// watch: a [WatchScope]; namespace when it is missing.
 	AnnotationWatchScope = "offloading.liqo.io/watch-scope"
 	// AnnotationRemoteRuntimeClass, on a Pod, names the RuntimeClass of its remote pod.
 	AnnotationRemoteRuntimeClass = "liqo.io/remote-runtime-class-name"
@@ -173,6 +173,8 @@ const (
 	ClusterIDConfigMap = "clusterid-configmap"
 	// ClusterIDKey is the key of the id in that ConfigMap.
 	ClusterIDKey = "CLUSTER_ID"
+	// WatchScopeKey (own), in that ConfigMap, is the [WatchScope] of new peerings that ask for none.
+	WatchScopeKey = "WATCH_SCOPE"
 
 	// AgentServiceAccount is the ServiceAccount, in the tenant namespace at home, of the agent that serves a
 	// provider's virtual Nodes (own).
@@ -186,6 +188,18 @@ const (
 	TwinRole = "liqo-twin"
 	// KubeconfigKey is the key of the kubeconfig in the Secret that a VirtualNode refers to.
 	KubeconfigKey = "kubeconfig"
+)
+
+// WatchScope is how much the agent of a peering may watch, on both sides, to know what is in offloaded namespaces and
+// their twins (own).
+type WatchScope string
+
+// The scopes.
+const (
+	// WatchNamespaces: in each offloaded namespace and each twin what is in it.
+	WatchNamespaces WatchScope = "namespace"
+	// WatchCluster: each kind in all namespaces at once, Secrets excepted. For clusters that have one owner.
+	WatchCluster WatchScope = "cluster"
 )
 
 // TenantNamespace returns the name of the namespace that holds what concerns the cluster with the given id.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/namespacemap"
 	"github.com/twinspace/twinspace/peering"
 )
@@ -18,6 +19,7 @@ import (
 type peerFlags struct {
 	remoteFlags
 	server, homeID, nodeName string
+	scope                    string
 	labels                   []string
 	ttl, timeout             time.Duration
 }
@@ -56,6 +58,10 @@ Repeating the command brings an existing peering up to date, and gives it a new 
 	flags.StringVar(&f.nodeName, "node-name", "", "name of the virtual node; default: the provider's id")
 	flags.StringArrayVar(&f.labels, "label", nil,
 		"key=value: a label of the virtual node, for selectors; may be repeated")
+	flags.StringVar(&f.scope, "watch-scope", "",
+		"what the agent may watch on both sides: namespace (only offloaded namespaces and their twins) or cluster (all, "+
+			"except Secrets, at a cost that does not grow with their number; for clusters of one owner); default: what "+
+			"the peering has, or what this installation says for new ones, or namespace")
 	flags.DurationVar(&f.ttl, "token-ttl", peering.DefaultTokenTTL, "for how long a token shall be valid, 10m at least")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for the clusters")
 	return cmd
@@ -77,6 +83,9 @@ func (f *peerFlags) check() (map[string]string, error) {
 		return nil, usage("--token-ttl must be 10m or more: Kubernetes issues no shorter tokens")
 	case f.timeout <= 0:
 		return nil, usage("--timeout must be more than 0")
+	case f.scope != "" && peering.CheckScope(v1beta1.WatchScope(f.scope)) != nil:
+		return nil, usage("--watch-scope must be %s or %s, not %q",
+			v1beta1.WatchNamespaces, v1beta1.WatchCluster, f.scope)
 	}
 	return labels, nil
 }
@@ -95,7 +104,7 @@ func (a *app) runPeer(ctx context.Context, f *peerFlags) error {
 	p := &peering.Peering{
 		Home: home, Away: away, HomeID: f.homeID, AwayID: f.clusterID,
 		Endpoint: away.Endpoint, AsPeer: away.As, NodeName: f.nodeName, NodeLabels: labels,
-		TokenTTL: f.ttl, Report: a.progress,
+		WatchScope: v1beta1.WatchScope(f.scope), TokenTTL: f.ttl, Report: a.progress,
 	}
 	if f.server != "" {
 		p.Endpoint.Server = f.server
