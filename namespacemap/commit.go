@@ -17,13 +17,14 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// half is the half of a NamespaceMap that one side writes.
+// half is the part of a NamespaceMap that one writes.
 type half string
 
 const (
-	// desiredHalf is what home asks for, currentHalf what the agent answers.
+	// desiredHalf is what home asks for, currentHalf what the agent answers, reportHalf what it says of reflection.
 	desiredHalf half = "spec"
 	currentHalf half = "status"
+	reportHalf  half = "reflection"
 )
 
 // place is where a key is written: each has one writer at a time.
@@ -238,13 +239,16 @@ func patchKeys(ctx context.Context, c client.Client, at place, group []*change) 
 		keys[member.key] = member.value
 	}
 	body := map[string]any{}
-	if at.half == desiredHalf {
+	switch at.half {
+	case desiredHalf:
 		body["spec"] = map[string]any{"desiredMapping": keys}
 		// Who owns which key would take as much again as the keys, and take longer to compute than all else: an empty
 		// entry clears it, and as long as nobody applies the map, the API server does not begin again.
 		body["metadata"] = map[string]any{"managedFields": []any{map[string]any{}}}
-	} else {
+	case currentHalf:
 		body["status"] = map[string]any{"currentMapping": keys}
+	case reportHalf:
+		body["status"] = map[string]any{"reflection": keys}
 	}
 	data, err := json.Marshal(body)
 	if err != nil {

@@ -36,10 +36,20 @@ type clusterFacts struct {
 	Twice string
 	// Kept is how many pods are to leave before a twin that is no longer selected goes.
 	Kept int
+	// Report is what the agent says of reflection, nil when all is well.
+	Report *v1beta1.ReflectionReport
 }
 
 // conditionsOf returns the conditions of one cluster, without times.
 func conditionsOf(f clusterFacts) []v1beta1.ClusterCondition {
+	conditions := twinConditions(f)
+	if f.Report != nil && f.Entry != nil && f.Entry.Phase == v1beta1.MappingAccepted {
+		conditions = append(conditions, reflectionConditions(f.Report)...)
+	}
+	return conditions
+}
+
+func twinConditions(f clusterFacts) []v1beta1.ClusterCondition {
 	if f.Selected {
 		return []v1beta1.ClusterCondition{
 			{Type: v1beta1.ConditionOffloadingRequired, Status: corev1.ConditionTrue,

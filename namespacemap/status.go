@@ -53,7 +53,7 @@ func (o *Offloadings) facts(p *pass, id string) clusterFacts {
 		Twice: p.twice[id],
 	}
 	if m := p.maps[id]; m != nil {
-		facts.Desired = m.Spec.DesiredMapping[p.home]
+		facts.Desired, facts.Report = m.Spec.DesiredMapping[p.home], reportIn(m, p.home)
 	}
 	return facts
 }

@@ -71,7 +71,7 @@ func (o *Offloadings) mapEvents() handler.EventHandler {
 	enqueue := func(before, after client.Object, q requestQueue) {
 		was, _ := before.(*v1beta1.NamespaceMap)
 		is, _ := after.(*v1beta1.NamespaceMap)
-		for _, home := range changedKeys(was, is) {
+		for _, home := range append(changedKeys(was, is), changedReports(was, is)...) {
 			q.Add(offloadingOf(home))
 		}
 		if is == nil {
