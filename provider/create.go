@@ -34,6 +34,9 @@ func (p *Pods) create(ctx context.Context, w *work) error {
 	} else if refusal != "" {
 		return p.refuse(ctx, w, ReasonBackOff, refusal)
 	}
+	if err := p.arrival(w); err != nil {
+		return err
+	}
 	lacks, err := p.environment(ctx, w)
 	if err != nil {
 		return err

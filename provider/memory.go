@@ -34,6 +34,8 @@ type record struct {
 	unmarked string
 	// notBefore is when a refused creation is tried again.
 	notBefore time.Time
+	// baggage is when the pod began to wait for what it refers to.
+	baggage time.Time
 	// refused is the update that the provider refuses, and notUpdated when it is tried again.
 	refused    string
 	notUpdated time.Time

@@ -62,6 +62,9 @@ type PodsOptions struct {
 	// Fits returns the sentence by which the provider has no room for a pod that no scheduler bound to our Node, or "".
 	// It is asked before the remote pod is created, never afterwards. With nil there is always room.
 	Fits func(ctx context.Context, pod *corev1.Pod) (refusal string, err error)
+	// Baggage names something that a pod refers to, that shall be in the twin and is not there yet; or "". With nil
+	// nothing is waited for.
+	Baggage func(pod *corev1.Pod) string
 	// ReleaseAfter is for how long no node of the provider may have taken a pod that has a controller before the home
 	// pod is evicted; 0 means for ever. UnfitFor is for how long its Node then takes no more pods of that controller.
 	ReleaseAfter, UnfitFor time.Duration
