@@ -36,6 +36,10 @@ func stamp(dst, src metav1.Object, origin, destination string) {
 	for _, key := range []string{
 		corev1.LastAppliedConfigAnnotation, v1beta1.AnnotationSkipReflection, v1beta1.AnnotationAllowReflection,
 		v1beta1.AnnotationForceNodePort,
+		// What the components of each cluster tell each other about a claim would have the provider's take it for lost.
+		v1beta1.AnnotationSelectedNode, v1beta1.AnnotationStorageProvisioner, v1beta1.AnnotationBetaStorageProvisioner,
+		v1beta1.AnnotationStorageResizer, v1beta1.AnnotationBindCompleted, v1beta1.AnnotationBoundByController,
+		v1beta1.AnnotationVolumeRefused, v1beta1.AnnotationRemoteStorageClass, v1beta1.AnnotationRemoteAccessModes,
 	} {
 		delete(annotations, key)
 	}
