@@ -44,6 +44,7 @@ type agent struct {
 	home   *rest.Config
 	away   *remote.Cluster
 	secret types.NamespacedName
+	scope  v1beta1.WatchScope
 }
 
 // setUp registers everything with the manager; nothing works before that starts.
@@ -60,6 +61,7 @@ func (a *agent) setUp() error {
 	return errors.Join(
 		a.mgr.Add(onEveryReplica(a.away.Run)),
 		a.renewal(),
+		a.sameScope(),
 		a.nodes(pods),
 		a.twins(tokens, pods, mirror),
 		a.mgr.Add(pods),
@@ -131,6 +133,7 @@ func (a *agent) pods() (*provider.Pods, error) {
 		Mapped:  provider.Mapped(a.mgr.GetClient(), a.opts.remoteClusterID),
 		Admit:   policy.admit, Fits: policy.fits, Health: a.away,
 		ReleaseAfter: a.opts.releaseAfter, UnfitFor: a.opts.unfitFor,
+		Wide:     a.scope == v1beta1.WatchCluster,
 		Recorder: a.mgr.GetEventRecorder(recorderName),
 		Metrics:  provider.NewMetrics(metrics.Registry),
 		Clock:    clock.RealClock{}, Workers: a.opts.workers, Access: access,

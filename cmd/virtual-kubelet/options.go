@@ -12,6 +12,7 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/cmd/internal/daemon"
 	"github.com/twinspace/twinspace/namespacemap/naming"
+	"github.com/twinspace/twinspace/peering"
 	"github.com/twinspace/twinspace/provider"
 )
 
@@ -30,6 +31,8 @@ type options struct {
 	streamIdle             time.Duration
 
 	apiServerSupport, homeAPIServer string
+
+	watchScope string
 
 	workers   int
 	awayQPS   float32
@@ -68,6 +71,10 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 			": "+v1beta1.APIServerSupportDisabled+" or "+v1beta1.APIServerSupportHome+".")
 	fs.StringVar(&o.homeAPIServer, "home-api-server", o.homeAPIServer,
 		"URL at which pods on the provider reach the home API server, such as https://api.example.com:6443.")
+	fs.StringVar(&o.watchScope, "watch-scope", o.watchScope,
+		"What is watched of home and of the provider: "+string(v1beta1.WatchNamespaces)+" (offloaded namespaces and their "+
+			"twins) or "+string(v1beta1.WatchCluster)+" (each kind in all namespaces at once, Secrets excepted); when "+
+			"empty, what the peering gave the rights for, see liqoctl peer --watch-scope.")
 	fs.IntVar(&o.workers, "workers", o.workers,
 		"How many pods, and objects of each reflected kind, are worked on at once.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")
@@ -80,6 +87,10 @@ func (o *options) validate() error {
 	errs = append(append(errs, o.identities()...), o.endpoint()...)
 	if o.workers < 1 {
 		errs = append(errs, fmt.Errorf("--workers: must be at least 1, not %d", o.workers))
+	}
+	if o.watchScope != "" && peering.CheckScope(v1beta1.WatchScope(o.watchScope)) != nil {
+		errs = append(errs, fmt.Errorf("--watch-scope: must be %s or %s, not %q",
+			v1beta1.WatchNamespaces, v1beta1.WatchCluster, o.watchScope))
 	}
 	errs = append(errs, o.patience()...)
 	if _, err := o.access(); err != nil {

@@ -43,13 +43,13 @@ func run(ctx context.Context, opts *options) error {
 	secret := types.NamespacedName{
 		Namespace: v1beta1.TenantNamespace(opts.remoteClusterID), Name: peering.SecretName(opts.remoteClusterID),
 	}
-	away, err := connect(ctx, mgr.GetAPIReader(), secret, opts)
+	away, scope, err := connect(ctx, mgr.GetAPIReader(), secret, opts)
 	if err != nil {
 		return err
 	}
 	// Asked once before anything is shown to anybody, or a restart would look like an outage. What it finds is in Err.
 	_ = away.Probe(ctx)
-	agent := &agent{opts: opts, mgr: mgr, home: home, away: away, secret: secret}
+	agent := &agent{opts: opts, mgr: mgr, home: home, away: away, secret: secret, scope: scope}
 	if err := errors.Join(
 		agent.setUp(),
 		mgr.AddHealthzCheck("ping", healthz.Ping),
@@ -57,24 +57,31 @@ func run(ctx context.Context, opts *options) error {
 	); err != nil {
 		return fmt.Errorf("set up the agent: %w", err)
 	}
-	klog.FromContext(ctx).Info("Starting", "clusterID", opts.clusterID, "remoteClusterID", opts.remoteClusterID)
+	klog.FromContext(ctx).Info("Starting", "clusterID", opts.clusterID, "remoteClusterID", opts.remoteClusterID,
+		"watchScope", scope)
 	return mgr.Start(ctx)
 }
 
-// connect reads the credential that the peering left at home.
-func connect(ctx context.Context, home client.Reader, at types.NamespacedName, opts *options) (*remote.Cluster, error) {
+// connect reads what the peering left at home: the credential, and what it lets us watch.
+func connect(
+	ctx context.Context, home client.Reader, at types.NamespacedName, opts *options,
+) (*remote.Cluster, v1beta1.WatchScope, error) {
 	var secret corev1.Secret
 	if err := home.Get(ctx, at, &secret); err != nil {
-		return nil, fmt.Errorf("read the credential for provider %s, which liqoctl peer makes: %w",
+		return nil, "", fmt.Errorf("read the credential for provider %s, which liqoctl peer makes: %w",
 			opts.remoteClusterID, err)
 	}
 	credential, err := remote.Parse(secret.Data[v1beta1.KubeconfigKey])
 	if err != nil {
-		return nil, fmt.Errorf("read the credential in Secret %s, key %s: %w", at, v1beta1.KubeconfigKey, err)
+		return nil, "", fmt.Errorf("read the credential in Secret %s, key %s: %w", at, v1beta1.KubeconfigKey, err)
 	}
-	return remote.New(credential, remote.Options{
+	away, err := remote.New(credential, remote.Options{
 		UserAgent: rest.DefaultKubernetesUserAgent(), QPS: opts.awayQPS, Burst: opts.awayBurst,
 	})
+	if opts.watchScope != "" {
+		return away, v1beta1.WatchScope(opts.watchScope), err
+	}
+	return away, peering.ScopeOf(&secret), err
 }
 
 func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
@@ -95,11 +102,13 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 			ByObject: map[client.Object]cache.ByObject{
 				&v1beta1.NamespaceMap{}: inTenant,
 				&v1beta1.VirtualNode{}:  inTenant,
-				&corev1.Secret{}:        inTenant,
 				// Managed fields tell which fields of a Node are ours.
 				&corev1.Node{}: {Label: ourNodes, Transform: func(obj any) (any, error) { return obj, nil }},
 			},
 		},
+		// The credential is looked at once a minute, which is cheaper than a watch.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+
 		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress: opts.HealthAddress,
 		// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.
