@@ -3,6 +3,8 @@
 //   - pods brings the same pods to Running on ordinary nodes of the home cluster and on a virtual node, with the same
 //     scheduler and the same fake kubelets behind both, in alternating rounds, and compares time, API writes and the
 //     use of every process;
+//   - namespaces offloads many namespaces and takes them back;
+//   - reflection changes objects of every kind and looks at when their copies follow, kills the agent, and counts watches;
 //   - scheduling compares schedulers with and without our plugins.
 //
 // Absolute times depend on the machine and on what else it does; ratios from one run do so far less. `make bench` runs
@@ -49,6 +51,7 @@ func parts() []part {
 	return []part{
 		{"pods", measurePods},
 		{"namespaces", measureNamespaces},
+		{"reflection", measureReflection},
 		{"scheduling", measureScheduling},
 	}
 }
@@ -61,6 +64,7 @@ type options struct {
 	nodes        int
 	// namespaces are offloaded on so many providers.
 	namespaces, providers int
+	reflection            reflectionOptions
 	scheduling            schedulingOptions
 }
 
@@ -77,7 +81,8 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.rounds, "rounds", 3, "rounds on each side; medians are compared")
 	fs.IntVar(&o.nodes, "nodes", 10, "ordinary nodes per cluster, in part pods")
 	fs.IntVar(&o.namespaces, "namespaces", 2000, "namespaces to offload, in part namespaces")
-	fs.IntVar(&o.providers, "providers", 3, "providers to offload them on, in part namespaces")
+	fs.IntVar(&o.providers, "providers", 3, "providers to offload them on, in parts namespaces and reflection")
+	o.reflection.flags(fs)
 	o.scheduling.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -85,7 +90,7 @@ func parse(args []string) (options, error) {
 	if o.pods < 1 || o.rounds < 1 || o.nodes < 1 || fs.NArg() > 0 {
 		return o, errors.New("-pods, -rounds and -nodes must be at least 1, and there are no other arguments")
 	}
-	if err := o.scheduling.check(); err != nil {
+	if err := errors.Join(o.reflection.check(), o.scheduling.check()); err != nil {
 		return o, err
 	}
 	var err error

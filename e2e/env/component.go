@@ -128,12 +128,25 @@ func (c *Cluster) Ask(ctx context.Context, name, path string) (string, error) {
 	if err != nil || comp.health == "" {
 		return "", &UsageError{fmt.Sprintf("%s of %s answers no questions", name, c.Name)}
 	}
+	server.Path = path
+	return c.read(ctx, name, server)
+}
+
+// Metrics returns the metrics of a component of the cluster.
+func (c *Cluster) Metrics(ctx context.Context, name string) (string, error) {
+	port, own := c.ports[name+suffixOfMetrics]
+	if !own {
+		return c.Ask(ctx, name, "/metrics")
+	}
+	return c.read(ctx, name, &url.URL{Scheme: "http", Host: address(port), Path: "/metrics"})
+}
+
+func (c *Cluster) read(ctx context.Context, name string, server *url.URL) (string, error) {
 	client, err := c.prober()
 	if err != nil {
 		return "", err
 	}
 	defer client.CloseIdleConnections()
-	server.Path = path
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.String(), http.NoBody)
 	if err != nil {
 		return "", fmt.Errorf("ask %s of %s: %w", name, c.Name, err)
