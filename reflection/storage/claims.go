@@ -88,18 +88,24 @@ func volume(
 	}
 }
 
-// Fill sets what we own of the copy of a claim. Of a copy that exists, the API server lets only the size be changed.
+// Fill sets what we own of the copy of a claim. Of a copy that exists, the API server lets only the size be changed, and
+// that not before it is bound.
 func Fill(dst, src *corev1.PersistentVolumeClaim, class string) {
 	if dst.UID == "" {
 		dst.Spec = corev1.PersistentVolumeClaimSpec{
 			AccessModes: accessModes(src), VolumeMode: src.Spec.VolumeMode, DataSource: src.Spec.DataSource.DeepCopy(),
+			Resources: *src.Spec.Resources.DeepCopy(),
 		}
 		if class != "" { // otherwise the provider's API server sets its own default
 			dst.Spec.StorageClassName = &class
 		}
+		return
 	}
-	dst.Spec.Resources.Requests = src.Spec.Resources.Requests.DeepCopy()
-	dst.Spec.Resources.Limits = src.Spec.Resources.Limits.DeepCopy()
+	size, asked := src.Spec.Resources.Requests[corev1.ResourceStorage]
+	if has := dst.Spec.Resources.Requests[corev1.ResourceStorage]; asked && dst.Status.Phase == corev1.ClaimBound &&
+		has.Cmp(size) != 0 {
+		dst.Spec.Resources.Requests[corev1.ResourceStorage] = size
+	}
 }
 
 func accessModes(src *corev1.PersistentVolumeClaim) []corev1.PersistentVolumeAccessMode {
