@@ -44,6 +44,7 @@ func TestPodsOnRealServers(t *testing.T) {
 		"a provider that throttles or breaks fails no pod": testTroubles,
 		"a pod goes although the watch of its twin is cut": testCutWatch,
 		"a lost watch of a deletion is made good":          testMissedDeletion,
+		"what is said of a remote pod is about its own":    testSubjects,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
