@@ -21,6 +21,8 @@ const (
 	// patience is for how long providers may find no node for a pod, and grudge for how long its controller's pods are
 	// not sent there then.
 	patience, grudge = 20 * time.Second, 30 * time.Second
+	// left is how soon a Secret must have left a provider after the last reference to it.
+	left = 30 * time.Second
 	// poll is how often a condition is looked at.
 	poll = 200 * time.Millisecond
 )
