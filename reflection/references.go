@@ -15,58 +15,87 @@ func certificatesOf(spec *networkingv1.IngressSpec) []string {
 	return sets.List(names.Delete(""))
 }
 
+// baggage is the names of what a pod refers to.
+type baggage struct{ secrets, configMaps sets.Set[string] }
+
 // SecretsOf returns the names of all Secrets that a pod refers to: for its images, its environment and its volumes.
-func SecretsOf(spec *corev1.PodSpec) sets.Set[string] {
-	names := sets.New[string]()
+func SecretsOf(spec *corev1.PodSpec) sets.Set[string] { return baggageOf(spec).secrets }
+
+// ConfigMapsOf returns the names of all ConfigMaps that a pod refers to: for its environment and its volumes.
+func ConfigMapsOf(spec *corev1.PodSpec) sets.Set[string] { return baggageOf(spec).configMaps }
+
+func baggageOf(spec *corev1.PodSpec) baggage {
+	b := baggage{secrets: sets.New[string](), configMaps: sets.New[string]()}
 	for _, pull := range spec.ImagePullSecrets {
-		names.Insert(pull.Name)
+		b.secrets.Insert(pull.Name)
 	}
 	for i := range spec.InitContainers {
-		addEnvironment(names, spec.InitContainers[i].EnvFrom, spec.InitContainers[i].Env)
+		b.environment(spec.InitContainers[i].EnvFrom, spec.InitContainers[i].Env)
 	}
 	for i := range spec.Containers {
-		addEnvironment(names, spec.Containers[i].EnvFrom, spec.Containers[i].Env)
+		b.environment(spec.Containers[i].EnvFrom, spec.Containers[i].Env)
 	}
 	for i := range spec.EphemeralContainers {
-		addEnvironment(names, spec.EphemeralContainers[i].EnvFrom, spec.EphemeralContainers[i].Env)
+		b.environment(spec.EphemeralContainers[i].EnvFrom, spec.EphemeralContainers[i].Env)
 	}
 	for i := range spec.Volumes {
-		addVolume(names, &spec.Volumes[i].VolumeSource)
+		b.volume(&spec.Volumes[i].VolumeSource)
 	}
-	return names.Delete("")
+	b.secrets.Delete("")
+	b.configMaps.Delete("")
+	return b
 }
 
-func addEnvironment(names sets.Set[string], from []corev1.EnvFromSource, env []corev1.EnvVar) {
+func (b baggage) environment(from []corev1.EnvFromSource, env []corev1.EnvVar) {
 	for _, source := range from {
 		if source.SecretRef != nil {
-			names.Insert(source.SecretRef.Name)
+			b.secrets.Insert(source.SecretRef.Name)
+		}
+		if source.ConfigMapRef != nil {
+			b.configMaps.Insert(source.ConfigMapRef.Name)
 		}
 	}
 	for _, variable := range env {
-		if variable.ValueFrom != nil && variable.ValueFrom.SecretKeyRef != nil {
-			names.Insert(variable.ValueFrom.SecretKeyRef.Name)
+		if variable.ValueFrom == nil {
+			continue
+		}
+		if ref := variable.ValueFrom.SecretKeyRef; ref != nil {
+			b.secrets.Insert(ref.Name)
+		}
+		if ref := variable.ValueFrom.ConfigMapKeyRef; ref != nil {
+			b.configMaps.Insert(ref.Name)
 		}
 	}
 }
 
-func addVolume(names sets.Set[string], v *corev1.VolumeSource) {
+func (b baggage) volume(v *corev1.VolumeSource) {
 	if v.Secret != nil {
-		names.Insert(v.Secret.SecretName)
+		b.secrets.Insert(v.Secret.SecretName)
+	}
+	if v.ConfigMap != nil {
+		b.configMaps.Insert(v.ConfigMap.Name)
 	}
 	if v.Projected != nil {
-		for _, source := range v.Projected.Sources {
-			if source.Secret != nil {
-				names.Insert(source.Secret.Name)
-			}
+		for i := range v.Projected.Sources {
+			b.projection(&v.Projected.Sources[i])
 		}
 	}
 	if v.AzureFile != nil {
-		names.Insert(v.AzureFile.SecretName)
+		b.secrets.Insert(v.AzureFile.SecretName)
 	}
 	for _, ref := range references(v) {
 		if ref != nil {
-			names.Insert(ref.Name)
+			b.secrets.Insert(ref.Name)
 		}
+	}
+}
+
+func (b baggage) projection(p *corev1.VolumeProjection) {
+	if p.Secret != nil {
+		b.secrets.Insert(p.Secret.Name)
+	}
+	if p.ConfigMap != nil {
+		b.configMaps.Insert(p.ConfigMap.Name)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/e2e/build"
@@ -44,87 +43,6 @@ func pulling(name string) *build.PodBuilder {
 	return build.Pod(name).Namespace("shop").Spec(func(s *corev1.PodSpec) {
 		s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
 	})
-}
-
-func TestSecretsOf(t *testing.T) {
-	ref := func(name string) corev1.LocalObjectReference { return corev1.LocalObjectReference{Name: name} }
-	env := func(name string) []corev1.EnvVar {
-		return []corev1.EnvVar{{Name: "A", Value: "a"}, {Name: "B", ValueFrom: &corev1.EnvVarSource{
-			SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref(name), Key: "k"}}}}
-	}
-	from := func(name string) []corev1.EnvFromSource {
-		return []corev1.EnvFromSource{
-			{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: ref("config")}},
-			{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref(name)}},
-		}
-	}
-	volume := func(v corev1.VolumeSource) func(*corev1.PodSpec) {
-		return func(s *corev1.PodSpec) { s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: v}} }
-	}
-	for name, tc := range map[string]struct {
-		spec func(*corev1.PodSpec)
-		want []string
-	}{
-		"none": {func(*corev1.PodSpec) {}, nil},
-		"a pull secret": {
-			func(s *corev1.PodSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{ref("a"), ref("")} },
-			[]string{"a"},
-		},
-		"the environment of a container": {
-			func(s *corev1.PodSpec) { s.Containers[0].Env, s.Containers[0].EnvFrom = env("a"), from("b") },
-			[]string{"a", "b"},
-		},
-		"the environment of an init container": {
-			func(s *corev1.PodSpec) { s.InitContainers = []corev1.Container{{Env: env("a"), EnvFrom: from("b")}} },
-			[]string{"a", "b"},
-		},
-		"the environment of an ephemeral container": {
-			func(s *corev1.PodSpec) {
-				s.EphemeralContainers = []corev1.EphemeralContainer{{
-					EphemeralContainerCommon: corev1.EphemeralContainerCommon{Env: env("a"), EnvFrom: from("b")}}}
-			},
-			[]string{"a", "b"},
-		},
-		"a volume": {volume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "a"}}), []string{"a"}},
-		"a projected volume": {
-			volume(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
-				{ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: ref("config")}},
-				{Secret: &corev1.SecretProjection{LocalObjectReference: ref("a")}},
-				{Secret: &corev1.SecretProjection{LocalObjectReference: ref("b")}},
-			}}}), []string{"a", "b"},
-		},
-		"a CSI volume without":  {volume(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), nil},
-		"a volume of no secret": {volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}), nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			pod := build.Pod("web").Spec(tc.spec).Obj()
-			if diff := cmp.Diff(sets.New(tc.want...), SecretsOf(&pod.Spec)); diff != "" {
-				t.Errorf("-want,+got:\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestSecretsOfVolumesByDriver(t *testing.T) {
-	a := &corev1.LocalObjectReference{Name: "a"}
-	for name, v := range map[string]corev1.VolumeSource{
-		"Azure file share":  {AzureFile: &corev1.AzureFileVolumeSource{SecretName: "a"}},
-		"CSI":               {CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: a}},
-		"Ceph file system":  {CephFS: &corev1.CephFSVolumeSource{SecretRef: a}},
-		"Cinder":            {Cinder: &corev1.CinderVolumeSource{SecretRef: a}},
-		"flex":              {FlexVolume: &corev1.FlexVolumeSource{SecretRef: a}},
-		"iSCSI":             {ISCSI: &corev1.ISCSIVolumeSource{SecretRef: a}},
-		"Ceph block device": {RBD: &corev1.RBDVolumeSource{SecretRef: a}},
-		"ScaleIO":           {ScaleIO: &corev1.ScaleIOVolumeSource{SecretRef: a}},
-		"StorageOS":         {StorageOS: &corev1.StorageOSVolumeSource{SecretRef: a}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			spec := &corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: v}}}
-			if diff := cmp.Diff(sets.New("a"), SecretsOf(spec)); diff != "" {
-				t.Errorf("-want,+got:\n%s", diff)
-			}
-		})
-	}
 }
 
 func TestASecretLeavesOnlyWhenItIsNeeded(t *testing.T) {
