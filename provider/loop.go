@@ -232,7 +232,7 @@ func (p *Pods) homePod(k key) (pod *corev1.Pod, on node, known bool) {
 
 func (p *Pods) view() translate.View {
 	return translate.View{
-		NodeIPs: p.opts.NodeIPs, Now: metav1.NewTime(p.opts.Clock.Now()),
+		NodeIPs: p.opts.NodeIPs, Address: p.opts.Address, Now: metav1.NewTime(p.opts.Clock.Now()),
 		Unreachable: p.opts.Health != nil && p.opts.Health.Err() != nil,
 	}
 }

@@ -134,7 +134,7 @@ func (h *harness) restart() {
 	}
 	h.m, err = New(Options{
 		Origin: "home", Destination: "provider-1", Home: h.away, Away: h.away,
-		Kinds:  Kinds(Facts{OurNode: ourNode, Pods: h.pods}),
+		Kinds:  Kinds(Facts{OurNode: ourNode, ClusterOf: clusterOf, Pods: h.pods}),
 		Events: h.events, Metrics: metrics, Clock: h.clock,
 	})
 	if err != nil {

@@ -1,7 +1,11 @@
 package reflection
 
 import (
+	"net/netip"
+
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 // Pods are the pods at home, from a cache that somebody else keeps.
@@ -18,14 +22,34 @@ type Facts struct {
 	OurNode func(name string) bool
 	// Pods are the pods at home.
 	Pods Pods
+	// ClusterOf is the id of the cluster where the pods of a node run: a provider's for virtual Nodes, home's for all
+	// others.
+	ClusterOf func(node string) string
+	// Reach returns the address at which the provider reaches what home reaches at the given one; without it the network
+	// is flat.
+	Reach func(home netip.Addr) netip.Addr
+	// LoadBalancerClasses are what the provider offers; without it none is known.
+	LoadBalancerClasses func() []v1beta1.LoadBalancerType
+}
+
+// withDefaults fills in what is optional.
+func (f Facts) withDefaults() Facts {
+	if f.Reach == nil {
+		f.Reach = func(home netip.Addr) netip.Addr { return home }
+	}
+	if f.LoadBalancerClasses == nil {
+		f.LoadBalancerClasses = func() []v1beta1.LoadBalancerType { return nil }
+	}
+	return f
 }
 
 // Kinds is what is reflected. A new kind is a line here, its own file, and its rights in the roles
 // liqo-offloaded-namespace (home) and liqo-twin (away).
 func Kinds(facts Facts) []Reflected {
+	facts = facts.withDefaults()
 	return []Reflected{
-		mirror(Services()),
-		mirror(EndpointSlices(facts.OurNode)),
+		mirror(Services(facts.LoadBalancerClasses)),
+		mirror(EndpointSlices(facts)),
 		mirror(ConfigMaps()),
 		mirror(Secrets(facts.Pods, facts.OurNode)),
 	}

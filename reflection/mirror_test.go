@@ -37,7 +37,7 @@ func TestNewRefuses(t *testing.T) {
 		"an empty destination":     {func(o *Options) { o.Destination = "" }, "needs both cluster ids"},
 		"no events":                {func(o *Options) { o.Events = nil }, "an event recorder and metrics"},
 		"kinds that follow what is not reflected": {
-			func(o *Options) { o.Kinds = []Reflected{mirror(EndpointSlices(ourNode))} },
+			func(o *Options) { o.Kinds = []Reflected{mirror(EndpointSlices(facts()))} },
 			"reflect endpointslices: they follow services, which are not reflected",
 		},
 		"kinds that the clients do not know": {

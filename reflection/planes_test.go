@@ -143,7 +143,11 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	facts := reflection.Facts{OurNode: func(name string) bool { return name == "vn-1" }, Pods: w.pods}
+	facts := reflection.Facts{
+		OurNode:   func(name string) bool { return name == "vn-1" },
+		ClusterOf: func(string) string { return origin },
+		Pods:      w.pods,
+	}
 	w.mirror, err = reflection.New(reflection.Options{
 		Origin: origin, Destination: destination, Home: home, Away: away,
 		Kinds: reflection.Kinds(facts), Events: w.events, Metrics: metrics,

@@ -1,6 +1,8 @@
 package reflection
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -11,17 +13,24 @@ import (
 // Services are reflected with their selector, so that the provider itself finds the pods that run there. Addresses,
 // ports of nodes and load balancers are the provider's own; externalIPs would let one cluster draw the other's
 // traffic.
-func Services() Kind[*corev1.Service] {
+func Services(offered func() []v1beta1.LoadBalancerType) Kind[*corev1.Service] {
 	return Kind[*corev1.Service]{
 		Resource: "services",
 		New:      func() *corev1.Service { return &corev1.Service{} },
+		Whole:    true,
 		Never: func(src *corev1.Service) string {
 			if src.Namespace == metav1.NamespaceDefault && src.Name == "kubernetes" {
 				return "it is the API server of the home cluster"
 			}
 			return ""
 		},
-		Mirror: mirrorService,
+		Mirror: func(dst, src *corev1.Service) {
+			// The class is chosen once: it cannot be changed, and another load balancer has another address.
+			if balanced(src) && !balanced(dst) {
+				dst.Spec.LoadBalancerClass = balancerClass(src, offered())
+			}
+			mirrorService(dst, src)
+		},
 		Replace: func(live, want *corev1.Service) bool {
 			return headless(live) != headless(want) || external(live) != external(want)
 		},
@@ -30,6 +39,22 @@ func Services() Kind[*corev1.Service] {
 
 func headless(s *corev1.Service) bool { return s.Spec.ClusterIP == corev1.ClusterIPNone }
 func external(s *corev1.Service) bool { return s.Spec.Type == corev1.ServiceTypeExternalName }
+func balanced(s *corev1.Service) bool { return s.Spec.Type == corev1.ServiceTypeLoadBalancer }
+
+// balancerClass is home's class if the provider offers it under that name, else the one that is offered for all
+// others, else none, which leaves it to the provider.
+func balancerClass(src *corev1.Service, offered []v1beta1.LoadBalancerType) *string {
+	wanted := ptr.Deref(src.Spec.LoadBalancerClass, "")
+	if slices.ContainsFunc(offered, func(o v1beta1.LoadBalancerType) bool { return o.LoadBalancerClassName == wanted }) {
+		return &wanted
+	}
+	for _, o := range offered {
+		if o.Default {
+			return &o.LoadBalancerClassName
+		}
+	}
+	return nil
+}
 
 func mirrorService(dst, src *corev1.Service) {
 	s, d := &src.Spec, &dst.Spec
@@ -54,13 +79,14 @@ func mirrorService(dst, src *corev1.Service) {
 	d.Ports = ports(d.Ports, s.Ports, exposed, src.Annotations[v1beta1.AnnotationForceNodePort] == "true")
 }
 
-// familyPolicy asks for two families where home has them, but not for more than the provider can give.
+// familyPolicy asks for two families where home has them, but not for more than the provider can give. Of its families
+// the provider gives the first, which may be IPv4: what home has in IPv6 alone is reached when both are asked for.
 func familyPolicy(src *corev1.Service) *corev1.IPFamilyPolicy {
 	if external(src) {
 		return nil
 	}
 	policy := ptr.Deref(src.Spec.IPFamilyPolicy, corev1.IPFamilyPolicySingleStack)
-	if policy == corev1.IPFamilyPolicyRequireDualStack {
+	if policy == corev1.IPFamilyPolicyRequireDualStack || slices.Contains(src.Spec.IPFamilies, corev1.IPv6Protocol) {
 		policy = corev1.IPFamilyPolicyPreferDualStack
 	}
 	return &policy

@@ -42,6 +42,8 @@ func mirrored(change func(*corev1.ServiceSpec)) corev1.ServiceSpec {
 	return spec
 }
 
+func noClasses() []v1beta1.LoadBalancerType { return nil }
+
 func TestServiceAtTheProvider(t *testing.T) {
 	for name, tc := range map[string]struct {
 		home func(*corev1.Service)
@@ -120,6 +122,10 @@ func TestServiceAtTheProvider(t *testing.T) {
 			func(s *corev1.Service) { s.Spec.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicyRequireDualStack) },
 			func(s *corev1.ServiceSpec) { s.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicyPreferDualStack) },
 		},
+		"IPv6 alone is reached when both families are asked for": {
+			func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} },
+			func(s *corev1.ServiceSpec) { s.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicyPreferDualStack) },
+		},
 		"session affinity and traffic policies are kept": {
 			func(s *corev1.Service) {
 				s.Spec.SessionAffinity = corev1.ServiceAffinityClientIP
@@ -140,7 +146,7 @@ func TestServiceAtTheProvider(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			src, dst := service(tc.home), &corev1.Service{}
 			before := src.DeepCopy()
-			Services().Mirror(dst, src)
+			Services(noClasses).Mirror(dst, src)
 			if diff := cmp.Diff(mirrored(tc.want), dst.Spec); diff != "" {
 				t.Errorf("-want,+got:\n%s", diff)
 			}
@@ -167,6 +173,13 @@ func TestWhatTheProviderChoseForAServiceIsNoDrift(t *testing.T) {
 			func(*corev1.Service) {},
 			func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} },
 		},
+		"a second family beside the one that home has": {
+			func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} },
+			func(s *corev1.Service) {
+				s.Spec.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicyPreferDualStack)
+				s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}
+			},
+		},
 		"a node port": {
 			func(s *corev1.Service) { s.Spec.Type, s.Spec.Ports[0].NodePort = corev1.ServiceTypeNodePort, 30080 },
 			func(s *corev1.Service) { s.Spec.Type, s.Spec.Ports[0].NodePort = corev1.ServiceTypeNodePort, 31999 },
@@ -183,9 +196,63 @@ func TestWhatTheProviderChoseForAServiceIsNoDrift(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			live := service(tc.away)
 			dst := live.DeepCopy()
-			Services().Mirror(dst, service(tc.home))
+			Services(noClasses).Mirror(dst, service(tc.home))
 			if diff := cmp.Diff(live, dst); diff != "" {
 				t.Errorf("-live,+wanted:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheLoadBalancerClassOfAService(t *testing.T) {
+	const mine, other = "home.example/lb", "cloud.example/nlb"
+	offer := func(name string, byDefault bool) v1beta1.LoadBalancerType {
+		return v1beta1.LoadBalancerType{LoadBalancerClassName: name, Default: byDefault}
+	}
+	for name, tc := range map[string]struct {
+		home    corev1.ServiceType
+		class   *string
+		offered []v1beta1.LoadBalancerType
+		live    corev1.ServiceType // none: there is no copy yet
+		had     *string
+		want    *string
+	}{
+		"the provider's own when it offers none": {home: "LoadBalancer", class: ptr.To(mine), live: ""},
+		"home's when the provider has one of that name": {
+			home: "LoadBalancer", class: ptr.To(mine),
+			offered: []v1beta1.LoadBalancerType{offer(other, true), offer(mine, false)}, want: ptr.To(mine),
+		},
+		"the provider's default for home's": {
+			home: "LoadBalancer", class: ptr.To(mine),
+			offered: []v1beta1.LoadBalancerType{offer("x/y", false), offer(other, true)}, want: ptr.To(other),
+		},
+		"the provider's default for none": {
+			home: "LoadBalancer", offered: []v1beta1.LoadBalancerType{offer(other, true)}, want: ptr.To(other),
+		},
+		"the provider's own when none is the default": {
+			home: "LoadBalancer", offered: []v1beta1.LoadBalancerType{offer(other, false)},
+		},
+		"none without a load balancer": {
+			home: "NodePort", offered: []v1beta1.LoadBalancerType{offer(other, true)},
+		},
+		"chosen when the Service gets its load balancer": {
+			home: "LoadBalancer", live: "ClusterIP", offered: []v1beta1.LoadBalancerType{offer(other, true)},
+			want: ptr.To(other),
+		},
+		"kept when another is the default later": {
+			home: "LoadBalancer", live: "LoadBalancer", had: ptr.To(mine),
+			offered: []v1beta1.LoadBalancerType{offer(other, true)}, want: ptr.To(mine),
+		},
+		"not given later, which the API server refuses": {
+			home: "LoadBalancer", live: "LoadBalancer", offered: []v1beta1.LoadBalancerType{offer(other, true)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := service(func(s *corev1.Service) { s.Spec.Type, s.Spec.LoadBalancerClass = tc.home, tc.class })
+			dst := &corev1.Service{Spec: corev1.ServiceSpec{Type: tc.live, LoadBalancerClass: tc.had}}
+			Services(func() []v1beta1.LoadBalancerType { return tc.offered }).Mirror(dst, src)
+			if diff := cmp.Diff(tc.want, dst.Spec.LoadBalancerClass); diff != "" {
+				t.Errorf("-want,+got:\n%s", diff)
 			}
 		})
 	}
@@ -212,8 +279,8 @@ func TestAServiceThatCannotBecomeAnotherIsReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			live := service(tc.away)
 			want := live.DeepCopy()
-			Services().Mirror(want, service(tc.home))
-			if got := Services().Replace(live, want); got != tc.want {
+			Services(noClasses).Mirror(want, service(tc.home))
+			if got := Services(noClasses).Replace(live, want); got != tc.want {
 				t.Errorf("want %v, got %v", tc.want, got)
 			}
 		})
@@ -230,7 +297,7 @@ func TestTheAPIServerIsNotReflected(t *testing.T) {
 		"another Service in default":      {"default", "web", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := Services().Never(build.Service(tc.namespace, tc.name)) != ""; got != tc.want {
+			if got := Services(noClasses).Never(build.Service(tc.namespace, tc.name)) != ""; got != tc.want {
 				t.Errorf("want %v, got %v", tc.want, got)
 			}
 		})

@@ -121,8 +121,9 @@ func (a *agent) pods() (*provider.Pods, error) {
 	if err := errors.Join(homeErr, awayErr); err != nil {
 		return nil, err
 	}
-	access, err := a.opts.access()
-	if err != nil {
+	access, accessErr := a.opts.access()
+	addresses, addressesErr := a.opts.addresses()
+	if err := errors.Join(accessErr, addressesErr); err != nil {
 		return nil, err
 	}
 	policy := &admission{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID}
@@ -134,6 +135,7 @@ func (a *agent) pods() (*provider.Pods, error) {
 		Admit:   policy.admit, Fits: policy.fits, Health: a.away,
 		ReleaseAfter: a.opts.releaseAfter, UnfitFor: a.opts.unfitFor,
 		Wide:     a.scope == v1beta1.WatchCluster,
+		Address:  addresses.Home,
 		Recorder: a.mgr.GetEventRecorder(recorderName),
 		Metrics:  provider.NewMetrics(metrics.Registry),
 		Clock:    clock.RealClock{}, Workers: a.opts.workers, Access: access,
@@ -222,10 +224,19 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := &homeView{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID, pods: pods}
+	view := &homeView{
+		home: a.mgr.GetClient(), homeID: a.opts.clusterID, clusterID: a.opts.remoteClusterID, pods: pods,
+	}
+	addresses, err := a.opts.addresses()
+	if err != nil {
+		return nil, err
+	}
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID, Home: home, Away: away,
-		Kinds:   reflection.Kinds(reflection.Facts{OurNode: view.ourNode, Pods: view}),
+		Kinds: reflection.Kinds(reflection.Facts{
+			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
+			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,
+		}),
 		Events:  recorder,
 		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
 	})
@@ -233,8 +244,12 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 		return nil, err
 	}
 	a.away.Notify(mirror.Refresh)
-	// Which endpoints and Secrets go to the provider follows from which Nodes are its own.
-	return mirror, onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror))
+	// Which endpoints and Secrets go to the provider follows from which Nodes are its own, and where endpoints run from
+	// whose the others are.
+	return mirror, errors.Join(
+		onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror)),
+		onChange(a.mgr, &corev1.Node{}, refreshOnNewProviders(view, mirror)),
+	)
 }
 
 // countingRecorder writes events that count repetitions instead of adding objects, which the newer kind does not.
@@ -262,6 +277,18 @@ func refreshOnNewNodes(view *homeView, mirror *reflection.Mirror) func(*v1beta1.
 		slices.Sort(now)
 		if known && !slices.Equal(before, now) {
 			before = now
+			mirror.Refresh()
+		}
+	}
+}
+
+// refreshOnNewProviders returns a handler that reacts to virtual Nodes that come, go or change hands.
+func refreshOnNewProviders(view *homeView, mirror *reflection.Mirror) func(*corev1.Node) {
+	before := map[string]string{}
+	return func(node *corev1.Node) {
+		now := view.clusterOf(node.Name)
+		if before[node.Name] != now {
+			before[node.Name] = now
 			mirror.Refresh()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -18,6 +19,7 @@ import (
 // nothing that asks it before those are filled.
 type homeView struct {
 	home      client.Client
+	homeID    string
 	clusterID string
 	pods      *provider.Pods
 }
@@ -39,21 +41,50 @@ func (v *homeView) ourNode(name string) bool {
 	return slices.Contains(nodes, name)
 }
 
+// clusterOf returns the id of the cluster where the pods of a Node run: that of its provider, whichever it is, or home's.
+func (v *homeView) clusterOf(name string) string {
+	var node corev1.Node
+	err := v.home.Get(context.Background(), client.ObjectKey{Name: name}, &node, client.UnsafeDisableDeepCopy)
+	if provider := node.Labels[v1beta1.LabelRemoteClusterID]; err == nil && provider != "" {
+		return provider
+	}
+	return v.homeID
+}
+
 // nodes returns the names of the Nodes that we are asked for, and whether these are all.
 func (v *homeView) nodes() ([]string, bool) {
+	all, known := v.virtualNodes()
+	var names []string
+	for i := range all {
+		if create := all[i].Spec.CreateNode; create == nil || *create {
+			names = append(names, all[i].Name)
+		}
+	}
+	return names, known
+}
+
+// loadBalancerClasses returns what the provider's VirtualNodes offer.
+func (v *homeView) loadBalancerClasses() []v1beta1.LoadBalancerType {
+	return offered(v, func(spec *v1beta1.VirtualNodeSpec) []v1beta1.LoadBalancerType { return spec.LoadBalancerClasses })
+}
+
+// offered returns what the provider's VirtualNodes offer, in the order of their names.
+func offered[T any](v *homeView, of func(*v1beta1.VirtualNodeSpec) []T) []T {
+	all, _ := v.virtualNodes()
+	slices.SortFunc(all, func(a, b v1beta1.VirtualNode) int { return strings.Compare(a.Name, b.Name) })
+	var out []T
+	for i := range all {
+		out = append(out, of(&all[i].Spec)...)
+	}
+	return out
+}
+
+// virtualNodes returns those of the provider, shared with the cache, and whether these are all.
+func (v *homeView) virtualNodes() ([]v1beta1.VirtualNode, bool) {
 	var list v1beta1.VirtualNodeList
 	err := v.home.List(context.Background(), &list, client.InNamespace(v1beta1.TenantNamespace(v.clusterID)),
 		client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return nil, false
-	}
-	var names []string
-	for i := range list.Items {
-		if create := list.Items[i].Spec.CreateNode; create == nil || *create {
-			names = append(names, list.Items[i].Name)
-		}
-	}
-	return names, true
+	return list.Items, err == nil
 }
 
 // onChange calls f with each object of a kind that the manager's cache sees added, changed or deleted.

@@ -14,6 +14,7 @@ import (
 	"github.com/twinspace/twinspace/namespacemap/naming"
 	"github.com/twinspace/twinspace/peering"
 	"github.com/twinspace/twinspace/provider"
+	"github.com/twinspace/twinspace/reflection/remote/cidr"
 )
 
 // options are what the command line says.
@@ -33,6 +34,8 @@ type options struct {
 	apiServerSupport, homeAPIServer string
 
 	watchScope string
+
+	awayCIDRs, homeCIDRs []string
 
 	workers   int
 	awayQPS   float32
@@ -75,6 +78,13 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 		"What is watched of home and of the provider: "+string(v1beta1.WatchNamespaces)+" (offloaded namespaces and their "+
 			"twins) or "+string(v1beta1.WatchCluster)+" (each kind in all namespaces at once, Secrets excepted); when "+
 			"empty, what the peering gave the rights for, see liqoctl peer --watch-scope.")
+	fs.StringSliceVar(&o.awayCIDRs, "remote-cidr-map", o.awayCIDRs,
+		"Which addresses pods of the provider have, and where home reaches them, as CIDR=CIDR pairs of one size, such as "+
+			"10.244.0.0/16=10.71.0.0/16; both sides are equal where nothing is translated. Pods with other addresses are "+
+			"shown without. When empty, any address is taken as it is.")
+	fs.StringSliceVar(&o.homeCIDRs, "home-cidr-map", o.homeCIDRs,
+		"Where pods on the provider reach what home reaches, as such pairs, for endpoints that do not run there; what is in "+
+			"none is reached as it is.")
 	fs.IntVar(&o.workers, "workers", o.workers,
 		"How many pods, and objects of each reflected kind, are worked on at once.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")
@@ -96,7 +106,27 @@ func (o *options) validate() error {
 	if _, err := o.access(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := o.addresses(); err != nil {
+		errs = append(errs, err)
+	}
 	return utilerrors.NewAggregate(errs)
+}
+
+// addresses is how both clusters reach each other.
+func (o *options) addresses() (cidr.Peering, error) {
+	away, err := cidr.Parse(o.awayCIDRs)
+	if err != nil {
+		return cidr.Peering{}, fmt.Errorf("--remote-cidr-map: %w", err)
+	}
+	home, err := cidr.Parse(o.homeCIDRs)
+	if err != nil {
+		return cidr.Peering{}, fmt.Errorf("--home-cidr-map: %w", err)
+	}
+	peering, err := cidr.New(away, home)
+	if err != nil {
+		return cidr.Peering{}, fmt.Errorf("--remote-cidr-map and --home-cidr-map: %w", err)
+	}
+	return peering, nil
 }
 
 func (o *options) patience() []error {

@@ -7,8 +7,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -91,9 +94,9 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 	}
 	tenant := v1beta1.TenantNamespace(opts.remoteClusterID)
 	inTenant := cache.ByObject{Namespaces: map[string]cache.Config{tenant: {}}}
-	ourNodes, err := labels.ValidatedSelectorFromSet(labels.Set{v1beta1.LabelRemoteClusterID: opts.remoteClusterID})
+	virtual, err := labels.NewRequirement(v1beta1.LabelRemoteClusterID, selection.Exists, nil)
 	if err != nil {
-		return nil, fmt.Errorf("select the provider's nodes: %w", err)
+		return nil, fmt.Errorf("select virtual nodes: %w", err)
 	}
 	mgr, err := ctrl.NewManager(home, manager.Options{
 		Scheme: scheme,
@@ -102,8 +105,9 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 			ByObject: map[client.Object]cache.ByObject{
 				&v1beta1.NamespaceMap{}: inTenant,
 				&v1beta1.VirtualNode{}:  inTenant,
-				// Managed fields tell which fields of a Node are ours.
-				&corev1.Node{}: {Label: ourNodes, Transform: func(obj any) (any, error) { return obj, nil }},
+				&corev1.Node{}: {
+					Label: labels.NewSelector().Add(*virtual), Transform: theirsByLabel(opts.remoteClusterID),
+				},
 			},
 		},
 		// The credential is looked at once a minute, which is cheaper than a watch.
@@ -128,9 +132,24 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(
-		corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), v1beta1.AddToScheme(scheme),
+		corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), storagev1.AddToScheme(scheme), v1beta1.AddToScheme(scheme),
 	); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}
 	return scheme, nil
+}
+
+// theirsByLabel keeps Nodes of the given provider as they are, since managed fields tell which fields of a Node are ours,
+// and of Nodes of other providers whose they are.
+func theirsByLabel(provider string) func(any) (any, error) {
+	return func(obj any) (any, error) {
+		node, ok := obj.(*corev1.Node)
+		if !ok || node.Labels[v1beta1.LabelRemoteClusterID] == provider {
+			return obj, nil
+		}
+		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
+			Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion,
+			Labels: map[string]string{v1beta1.LabelRemoteClusterID: node.Labels[v1beta1.LabelRemoteClusterID]},
+		}}, nil
+	}
 }

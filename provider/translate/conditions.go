@@ -94,6 +94,9 @@ func (v View) offloaded(out *corev1.PodStatus, away *corev1.Pod) corev1.PodCondi
 		Type: Offloaded, Status: corev1.ConditionTrue, Reason: "Created",
 		Message: fmt.Sprintf("remote pod %s/%s, uid %s", away.Namespace, away.Name, away.UID),
 	}
+	if told := away.Status.PodIP; told != "" && out.PodIP == "" {
+		c.Message += cut(fmt.Sprintf("; its address %s is none that pods of the provider may have", told), maxMessage/4)
+	}
 	s := find(away.Status.Conditions, corev1.PodScheduled)
 	if out.Phase == corev1.PodPending && s != nil && s.Status == corev1.ConditionFalse &&
 		s.Reason == corev1.PodReasonUnschedulable {

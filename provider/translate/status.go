@@ -23,6 +23,9 @@ const (
 type View struct {
 	// NodeIPs are the addresses of the virtual Node, at most one per family.
 	NodeIPs []string
+	// Address returns where home reaches an address of the provider's pods, or false for one that is none of theirs; nil
+	// means as it is.
+	Address func(away netip.Addr) (home netip.Addr, ok bool)
 	// Unreachable is set while the provider cannot be reached: then nobody knows whether the pod is ready.
 	Unreachable bool
 	// Now is the transition time of conditions that change at home.
@@ -44,7 +47,7 @@ func (v View) Status(home, away *corev1.Pod) corev1.PodStatus {
 	out.ObservedGeneration = home.Generation
 	out.HostIPs = hostIPs(v.NodeIPs)
 	out.HostIP = first(v.NodeIPs)
-	out.PodIPs = podIPs(src)
+	out.PodIPs = v.podIPs(src)
 	out.PodIP = ""
 	if len(out.PodIPs) > 0 {
 		out.PodIP = out.PodIPs[0].IP
@@ -127,8 +130,8 @@ func first(s []string) string {
 	return s[0]
 }
 
-// podIPs keeps at most one address of each family, and none that means something else at home.
-func podIPs(src *corev1.PodStatus) []corev1.PodIP {
+// podIPs keeps at most one address of each family, as home reaches it, and none that means something else at home.
+func (v View) podIPs(src *corev1.PodStatus) []corev1.PodIP {
 	candidates := src.PodIPs
 	if len(candidates) == 0 && src.PodIP != "" {
 		candidates = []corev1.PodIP{{IP: src.PodIP}}
@@ -136,14 +139,30 @@ func podIPs(src *corev1.PodStatus) []corev1.PodIP {
 	var out []corev1.PodIP
 	seen := map[int]bool{} // by bits of the family
 	for _, c := range candidates {
-		ip, err := netip.ParseAddr(c.IP)
-		if err != nil || !acceptable(ip) || seen[ip.BitLen()] {
+		ip, ok := v.reached(c.IP)
+		if !ok || seen[ip.BitLen()] {
 			continue
 		}
 		seen[ip.BitLen()] = true
+		if v.Address != nil {
+			c.IP = ip.String()
+		}
 		out = append(out, corev1.PodIP{IP: c.IP})
 	}
 	return out
+}
+
+// reached returns where home reaches an address that the provider tells.
+func (v View) reached(away string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(away)
+	if err != nil || !acceptable(ip) {
+		return netip.Addr{}, false
+	}
+	if v.Address == nil {
+		return ip, true
+	}
+	home, ok := v.Address(ip)
+	return home, ok && acceptable(home)
 }
 
 func acceptable(ip netip.Addr) bool {
