@@ -36,7 +36,8 @@ func PodSpecFields() map[string]Field {
 			Dropped, "at creation: the API takes them only through their subresource, translated as Containers",
 		},
 		"Volumes": {
-			Translated, "tokens are home's or none; kube-root-ca.crt is home's; the downward API tells home's truth",
+			Translated, "tokens are home's or none; kube-root-ca.crt is home's; the downward API tells home's truth; " +
+				"ephemeral volumes are the claims that home made for them",
 		},
 		"RestartPolicy":                 {Carried, ""},
 		"TerminationGracePeriodSeconds": {Carried, ""},

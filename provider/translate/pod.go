@@ -108,6 +108,7 @@ func (t Target) spec(home *corev1.Pod, patch v1beta1.OffloadingPatch) corev1.Pod
 	s.RuntimeClassName = runtimeClass(home, patch)
 	s.Overhead = nil
 	t.identify(&s, home)
+	keepClaims(&s, home)
 	leaveHostNamespaces(&s)
 	s.ReadinessGates = nil
 	return s
