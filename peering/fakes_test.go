@@ -45,7 +45,9 @@ func cluster(uid string, objects ...client.Object) *side {
 	system := namespace("kube-system", nil)
 	system.UID = types.UID(uid)
 	objects = append(objects, system)
-	for _, name := range []string{"liqo-virtual-kubelet", "liqo-virtual-kubelet-tenant", "liqo-virtual-kubelet-lease"} {
+	for _, name := range []string{
+		"liqo-virtual-kubelet", "liqo-virtual-kubelet-cluster", "liqo-virtual-kubelet-tenant", "liqo-virtual-kubelet-lease",
+	} {
 		objects = append(objects, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}
 	return &side{objects: objects}

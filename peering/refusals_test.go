@@ -75,6 +75,14 @@ func TestRefusals(t *testing.T) {
 		"a virtual node that is being removed": {
 			home: cluster("uid-a", leaving), want: "liqoctl unpeer b to its end first",
 		},
+		"a watch scope that is none": {
+			change: func(p *peering.Peering) { p.WatchScope = "all" },
+			want:   `the watch scope must be namespace or cluster, not "all"`,
+		},
+		"an installation with a watch scope that is none": {
+			home: cluster("uid-a", scopedID("everything")),
+			want: `ConfigMap liqo/clusterid-configmap, key WATCH_SCOPE: the watch scope must be namespace or cluster`,
+		},
 		"no rights at home": {
 			home: forbidding("patch secrets", cluster("uid-a")), want: "on this cluster you may not patch secrets",
 		},
