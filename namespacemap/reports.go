@@ -64,23 +64,18 @@ type Reports struct {
 }
 
 // Changed says that the problems of a home namespace may have changed. It does not block.
-func (r *Reports) Changed(home string) {
+func (r *Reports) Changed(home string) { r.enqueue(home) }
+
+// PoliciesChanged says that other kinds may be reflected than before. It does not block.
+func (r *Reports) PoliciesChanged() { r.enqueue(aboutPolicies) }
+
+func (r *Reports) enqueue(home string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.queue != nil { // or else everything is looked at when it is there
 		r.queue.AddAfter(TwinKey{Home: home}, gather)
-		r.queue.AddAfter(TwinKey{Home: aboutPolicies}, gather)
 	}
 }
-
-// TwinReady looks at a namespace whose reflection begins.
-func (r *Reports) TwinReady(home, _ string) { r.Changed(home) }
-
-// TwinLeaving takes back what was said of a namespace whose reflection ends.
-func (r *Reports) TwinLeaving(home string) { r.Changed(home) }
-
-// TwinGone is TwinLeaving.
-func (r *Reports) TwinGone(home string) { r.Changed(home) }
 
 // Reconcile brings what the map says of one namespace up to date.
 func (r *Reports) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, error) {
