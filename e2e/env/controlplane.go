@@ -123,7 +123,8 @@ func (c *Cluster) controllerManager() component {
 			"--cluster-name=" + c.Name,
 			"--cluster-cidr=" + c.pods.String(), "--service-cluster-ip-range=" + c.services.String(),
 			"--allocate-node-cidrs=false", // nodes are made with theirs
-			"--leader-elect=false",        // there is one, and it should not wait for a dead one's lease
+			"--enable-hostpath-provisioner",
+			"--leader-elect=false", // there is one, and it should not wait for a dead one's lease
 			// The default of 20 requests a second would be what tests with hundreds of pods measure.
 			"--kube-api-qps=300", "--kube-api-burst=600",
 			"--profiling=false",

@@ -93,9 +93,9 @@ func (c *Cluster) node(i int) *corev1.Node {
 	}
 }
 
-// populate makes what a cluster has before anybody uses it: rights of the fake kubelets, and nodes.
+// populate makes what a cluster has before anybody uses it: rights of the fake kubelets, nodes, and a storage class.
 func (c *Cluster) populate(ctx context.Context) error {
-	objects := kwokRole()
+	objects := append(kwokRole(), storageClass())
 	for i := range c.env.opts.Nodes {
 		objects = append(objects, c.node(i))
 	}
