@@ -11,7 +11,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,13 +24,18 @@ import (
 type harness struct {
 	t      *testing.T
 	m      *Mirror
+	home   client.WithWatch
 	away   client.WithWatch
 	events *record.FakeRecorder
 	clock  *clocktesting.FakeClock
 	pods   *fakePods
 
 	calls  []string                                   // what was asked of the provider
+	asked  []string                                   // what was asked of home
 	refuse func(call string, obj client.Object) error // what the provider answers instead
+	deny   func(call string, obj client.Object) error // what home answers instead
+	kinds  []Reflected                                // other kinds than all
+	under  Policies
 }
 
 const (
@@ -57,17 +61,29 @@ func newHarness(t *testing.T, away ...client.Object) *harness {
 		t: t, events: record.NewFakeRecorder(100), pods: &fakePods{},
 		clock:  clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)),
 		refuse: func(string, client.Object) error { return nil },
+		deny:   func(string, client.Object) error { return nil },
 	}
 	h.away = interceptor.NewClient(fake.NewClientBuilder().WithScheme(testScheme(t)).WithReturnManagedFields().
-		WithObjects(away...).Build(), h.recording())
+		WithObjects(away...).Build(), h.recording(&h.calls, &h.refuse))
+	h.home = interceptor.NewClient(fake.NewClientBuilder().WithScheme(testScheme(t)).Build(),
+		h.recordingHome())
 	h.restart()
 	return h
 }
 
-func (h *harness) recording() interceptor.Funcs {
+// recordingHome notes what is asked of home.
+func (h *harness) recordingHome() interceptor.Funcs {
+	funcs := h.recording(&h.asked, &h.deny)
+	funcs.Create, funcs.Delete = nil, nil // only tests do that
+	return funcs
+}
+
+func (h *harness) recording(
+	calls *[]string, answer *func(call string, obj client.Object) error,
+) interceptor.Funcs {
 	note := func(call string, obj client.Object) error {
-		h.calls = append(h.calls, call+" "+obj.GetName())
-		return h.refuse(call, obj)
+		*calls = append(*calls, call+" "+obj.GetName())
+		return (*answer)(call, obj)
 	}
 	return interceptor.Funcs{
 		Get: func(
@@ -132,22 +148,26 @@ func (h *harness) restart() {
 	if h.m != nil {
 		known = h.m.twins[testHome]
 	}
+	if h.kinds == nil {
+		h.kinds = Kinds(Facts{OurNode: ourNode, ClusterOf: clusterOf, Pods: h.pods})
+	}
 	h.m, err = New(Options{
-		Origin: "home", Destination: "provider-1", Home: h.away, Away: h.away,
-		Kinds:  Kinds(Facts{OurNode: ourNode, ClusterOf: clusterOf, Pods: h.pods}),
-		Events: h.events, Metrics: metrics, Clock: h.clock,
+		Origin: "home", Destination: "provider-1",
+		Home:  NewSources(SourceOptions{Client: h.home, Cluster: "home", Clock: h.clock}),
+		Away:  NewSources(SourceOptions{Client: h.away, Cluster: "provider-1", Clock: h.clock}),
+		Kinds: h.kinds, Policies: h.under, Events: h.events, Metrics: metrics, Clock: h.clock,
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	t := &twin{home: testHome, away: testAway, pairs: map[string]*pair{}, ctx: h.t.Context()}
 	for _, r := range h.m.reflectors {
-		p := newPair(
-			cache.NewIndexer(cache.MetaNamespaceKeyFunc, homeIndexers(r.kind, "home")),
-			cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{}))
+		p := newPair()
+		p.home = filled(r.homeSubject(), testHome)
+		p.away = filled(r.awaySubject(), testAway)
 		if known != nil {
-			for _, obj := range known.pairs[r.kind.resource].home.List() {
-				_ = p.home.Add(obj)
+			for _, obj := range known.pairs[r.kind.resource].home.all() {
+				_ = p.home.source.store.Add(obj)
 			}
 		}
 		p.ready.Store(true)
@@ -155,6 +175,15 @@ func (h *harness) restart() {
 	}
 	h.m.twins[testHome] = t
 	h.catchUp()
+}
+
+// filled is a view of a source that the test fills.
+func filled(about subject, namespace string) *view {
+	src := newSource(NewSources(SourceOptions{}), about, sourceKey{})
+	src.views[namespace] = []*view{}
+	v := &view{source: src, namespace: namespace, listener: homeSide{}}
+	src.add(v)
+	return v
 }
 
 func (h *harness) pair(resource string) *pair { return h.m.twins[testHome].pairs[resource] }
@@ -184,21 +213,60 @@ func resourceOf(obj client.Object) string {
 	}
 }
 
-// has makes the cache at home have the object.
+// has makes home, and the cache of home, have the object.
 func (h *harness) has(obj client.Object) {
 	h.t.Helper()
 	if obj.GetUID() == "" {
 		obj.SetUID("home-uid")
 	}
-	if err := h.pair(resourceOf(obj)).home.Update(obj); err != nil {
+	stored := obj.DeepCopyObject().(client.Object)
+	h.quietly(func() error {
+		live := obj.DeepCopyObject().(client.Object)
+		err := h.home.Get(h.t.Context(), client.ObjectKeyFromObject(obj), live)
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		if err == nil {
+			stored.SetResourceVersion(live.GetResourceVersion())
+			return h.home.Update(h.t.Context(), stored)
+		}
+		stored.SetResourceVersion("")
+		return h.home.Create(h.t.Context(), stored)
+	})
+	h.caches(stored)
+}
+
+// caches makes the cache of home have the object, as it caches objects of its kind.
+func (h *harness) caches(obj client.Object) {
+	h.t.Helper()
+	source := h.pair(resourceOf(obj)).home.source
+	cached, err := source.lean(obj.DeepCopyObject())
+	if err == nil {
+		err = source.store.Update(cached)
+	}
+	if err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-// lost makes the cache at home not have the object any more.
+// lost makes home, and the cache of home, not have the object any more.
 func (h *harness) lost(obj client.Object) {
 	h.t.Helper()
-	if err := h.pair(resourceOf(obj)).home.Delete(obj); err != nil {
+	h.quietly(func() error {
+		return client.IgnoreNotFound(h.home.Delete(h.t.Context(), obj.DeepCopyObject().(client.Object)))
+	})
+	if err := h.pair(resourceOf(obj)).home.source.store.Delete(obj); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// quietly does something at home that is neither noted nor denied.
+func (h *harness) quietly(do func() error) {
+	h.t.Helper()
+	asked, deny := h.asked, h.deny
+	h.deny = func(string, client.Object) error { return nil }
+	defer func() { h.asked, h.deny = asked, deny }()
+	if err := do(); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -207,20 +275,18 @@ func (h *harness) lost(obj client.Object) {
 func (h *harness) catchUp() {
 	h.t.Helper()
 	for _, r := range h.m.reflectors {
-		list := r.awayWatch(testAway)
-		found := list.list().(*metav1.PartialObjectMetadataList)
-		if err := h.away.List(h.t.Context(), found, list.options(metav1.ListOptions{})); err != nil {
+		about := r.awaySubject()
+		found := about.list().(*metav1.PartialObjectMetadataList)
+		err := h.away.List(h.t.Context(), found,
+			&client.ListOptions{Namespace: testAway, LabelSelector: about.selector()})
+		if err != nil {
 			h.t.Fatal(err)
 		}
 		var objs []any
 		for i := range found.Items {
-			obj, err := leaner(&found.Items[i])
-			if err != nil {
-				h.t.Fatal(err)
-			}
-			objs = append(objs, obj)
+			objs = append(objs, leanCopy(&found.Items[i]))
 		}
-		if err := h.pair(r.kind.resource).away.Replace(objs, ""); err != nil {
+		if err := h.pair(r.kind.resource).away.source.store.Replace(objs, ""); err != nil {
 			h.t.Fatal(err)
 		}
 	}
@@ -236,7 +302,7 @@ func (h *harness) look(resource, name string) (time.Duration, error) {
 // lookBehind is look with the caches as they are.
 func (h *harness) lookBehind(resource, name string) (time.Duration, error) {
 	h.t.Helper()
-	h.calls = nil
+	h.calls, h.asked = nil, nil
 	return h.reflector(resource).reconcile(h.t.Context(), item{testHome, name})
 }
 

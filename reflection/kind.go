@@ -33,7 +33,11 @@ type Kind[T client.Object] struct {
 	// Whole has home objects cached with everything in them, for kinds that Leader's answer or a change of the world
 	// makes look at all of them often. Of other kinds the metadata are cached, and an object is read when it, or the
 	// copy, has changed.
+	// Never, Stay and Mirror of kinds that are not Whole go by the object alone, not by the world.
 	Whole bool
+	// PerNamespace has the kind watched in each namespace on its own, also where other kinds are watched for the whole
+	// cluster at once.
+	PerNamespace bool
 
 	// Name is the name of the copy; it is src's own unless that could clash with an object of the provider.
 	Name func(src metav1.Object, origin string) string
@@ -44,7 +48,7 @@ type Kind[T client.Object] struct {
 	// Linger is for how long a copy is kept after Referenced or Stay has begun to object.
 	Linger time.Duration
 	// Kept says why the copy of a home object that is gone, or stays at home, is not deleted; "" lets it go. An error
-	// means: not known yet.
+	// means: not known yet. It is asked every half minute; only for kinds without Name.
 	Kept func(namespace, name string) (string, error)
 	// Follows is the Resource whose object, called Leader(src), decides for src unless src is annotated itself.
 	Follows string
@@ -61,33 +65,60 @@ type Kind[T client.Object] struct {
 
 // Reflected is a [Kind] as the engine sees it.
 type Reflected struct {
-	resource string
-	follows  string
-	linger   time.Duration
-	create   func() client.Object
-	mirror   func(dst, src client.Object)
-	name     func(src metav1.Object, origin string) string
-	never    func(src client.Object) string
-	stay     func(src client.Object) (string, error)
-	leader   func(src metav1.Object) string
-	lead     func(leader func(namespace, name string) client.Object)
-	replace  func(live, want client.Object) bool
-	watch    func(again func(namespace, name string))
+	resource   string
+	policy     Policy
+	follows    string
+	linger     time.Duration
+	whole      bool
+	apart      bool
+	create     func() client.Object
+	mirror     func(dst, src client.Object)
+	feedback   func(dst, src client.Object)               // nil when nothing flows back
+	referenced func(namespace, name string) (bool, error) // nil when nobody can say
+	refers     func(src client.Object) map[string][]string
+	name       func(src metav1.Object, origin string) string
+	never      func(src client.Object) string
+	stay       func(src client.Object) (string, error)
+	kept       func(namespace, name string) (string, error)
+	leader     func(src metav1.Object) string
+	lead       func(leader func(namespace, name string) client.Object)
+	replace    func(live, want client.Object) bool
+	watch      func(again func(namespace, name string))
 }
+
+// Resource is the kind's plural name, with the group for custom resources.
+func (r Reflected) Resource() string { return r.resource }
 
 // mirror hides the type of a kind and fills in what it leaves out.
 func mirror[T client.Object](k Kind[T]) Reflected {
 	r := Reflected{
-		resource: k.Resource, follows: k.Follows, linger: k.Linger,
+		resource: k.Resource, policy: k.Policy, follows: k.Follows, linger: k.Linger,
+		whole: k.Whole, apart: k.PerNamespace, referenced: k.Referenced,
 		create:  func() client.Object { return k.New() },
 		mirror:  func(dst, src client.Object) { k.Mirror(dst.(T), src.(T)) },
 		name:    func(src metav1.Object, _ string) string { return src.GetName() },
 		never:   func(client.Object) string { return "" },
 		stay:    func(client.Object) (string, error) { return "", nil },
+		kept:    func(string, string) (string, error) { return "", nil },
 		leader:  func(metav1.Object) string { return "" },
 		lead:    func(func(namespace, name string) client.Object) {},
 		replace: func(client.Object, client.Object) bool { return false },
 		watch:   func(func(namespace, name string)) {},
+	}
+	if k.Policy == "" {
+		r.policy = PolicyDenyList
+	}
+	k.override(&r)
+	return r
+}
+
+// override sets what the kind says itself.
+func (k Kind[T]) override(r *Reflected) {
+	if k.Feedback != nil {
+		r.feedback = func(dst, src client.Object) { k.Feedback(dst.(T), src.(T)) }
+	}
+	if k.Refers != nil {
+		r.refers = func(src client.Object) map[string][]string { return k.Refers(src.(T)) }
 	}
 	if k.Name != nil {
 		r.name = k.Name
@@ -97,6 +128,9 @@ func mirror[T client.Object](k Kind[T]) Reflected {
 	}
 	if k.Stay != nil {
 		r.stay = func(src client.Object) (string, error) { return k.Stay(src.(T)) }
+	}
+	if k.Kept != nil {
+		r.kept = k.Kept
 	}
 	if k.Leader != nil {
 		r.leader = k.Leader
@@ -110,5 +144,4 @@ func mirror[T client.Object](k Kind[T]) Reflected {
 	if k.Watch != nil {
 		r.watch = k.Watch
 	}
-	return r
 }

@@ -20,6 +20,8 @@ const (
 	outcomeDelete = "delete"
 	outcomeNoop   = "noop"
 	outcomeError  = "error"
+	// outcomeFeedback comes beside one of the others: a status was written at home.
+	outcomeFeedback = "feedback"
 )
 
 // NewMetrics registers the metrics; all Mirrors of a process share them.

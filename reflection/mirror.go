@@ -6,23 +6,25 @@ import (
 	"fmt"
 	"sync"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Options are what a [Mirror] is made of. Workers and Clock have defaults.
+// Options are what a [Mirror] is made of. Policies, ProblemsChanged, Workers and Clock may be left out.
 type Options struct {
 	// Origin is the id of the home cluster, Destination that of the provider.
 	Origin, Destination string
-	// Home and Away are uncached clients of both clusters; see [NewClient].
-	Home, Away client.WithWatch
-	// Kinds is what is reflected.
+	// Home and Away are the watches on both clusters; other Mirrors may share them.
+	Home, Away *Sources
+	// Kinds is what is reflected; see also [Mirror.Reflect].
 	Kinds []Reflected
+	// Policies says which objects of those, where the installation wants it otherwise than the kinds.
+	Policies Policies
 	// Events tells the users of home objects what could not be done.
 	Events record.EventRecorder
+	// ProblemsChanged is called when [Mirror.Problems] of a namespace at home may be others than before. It must not
+	// block.
+	ProblemsChanged func(home string)
 	// Metrics may be shared with other Mirrors.
 	Metrics *Metrics
 	// Workers is how many objects of each kind are worked on at once (4).
@@ -31,32 +33,44 @@ type Options struct {
 	Clock clock.WithTicker
 }
 
+// complete fills in what was left out and returns what is missing.
+func (o *Options) complete() error {
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Workers < 1 {
+		o.Workers = 4
+	}
+	if o.Origin == "" || o.Destination == "" || o.Home == nil || o.Away == nil || o.Events == nil || o.Metrics == nil {
+		return errors.New("reflection needs both cluster ids, both clusters' sources, an event recorder and metrics")
+	}
+	return nil
+}
+
 // Mirror reflects all namespaces that have a twin on one provider. It is told by whoever makes the twins when to
 // begin ([Mirror.TwinReady]) and to stop ([Mirror.TwinLeaving], [Mirror.TwinGone]); the copies go with the twin.
 type Mirror struct {
-	opts       Options
-	reflectors []*reflector
-	running    sync.WaitGroup
+	opts    Options
+	running sync.WaitGroup
 
-	mu    sync.Mutex
-	ctx   context.Context // of Start; nil before
-	twins map[string]*twin
+	mu         sync.Mutex
+	reflectors []*reflector
+	extra      map[string]*reflector // by resource, those of Reflect
+	ctx        context.Context       // of Start; nil before
+	twins      map[string]*twin
 }
 
 // New returns a Mirror that does nothing until [Mirror.Start].
 func New(opts Options) (*Mirror, error) {
-	if opts.Clock == nil {
-		opts.Clock = clock.RealClock{}
+	if err := opts.complete(); err != nil {
+		return nil, err
 	}
-	if opts.Workers < 1 {
-		opts.Workers = 4
+	m := &Mirror{opts: opts, twins: map[string]*twin{}, extra: map[string]*reflector{}}
+	kinds, err := opts.Policies.over(opts.Kinds)
+	if err := errors.Join(err, opts.Policies.check(opts.Kinds)); err != nil {
+		return nil, err
 	}
-	if opts.Origin == "" || opts.Destination == "" || opts.Home == nil || opts.Away == nil ||
-		opts.Events == nil || opts.Metrics == nil {
-		return nil, errors.New("reflection needs both cluster ids, both clients, an event recorder and metrics")
-	}
-	m := &Mirror{opts: opts, twins: map[string]*twin{}}
-	if err := m.wire(opts.Kinds); err != nil {
+	if err := m.wire(kinds); err != nil {
 		return nil, err
 	}
 	for _, r := range m.reflectors {
@@ -65,7 +79,7 @@ func New(opts Options) (*Mirror, error) {
 	return m, nil
 }
 
-// wire makes the reflectors and lets those that follow others find them.
+// wire makes the reflectors and lets those that follow or refer to others find them.
 func (m *Mirror) wire(kinds []Reflected) error {
 	known := map[string]*reflector{}
 	var errs []error
@@ -76,46 +90,66 @@ func (m *Mirror) wire(kinds []Reflected) error {
 			continue
 		}
 		known[kind.resource] = r
+		r.peers = known
 		m.reflectors = append(m.reflectors, r)
 	}
 	for _, r := range m.reflectors {
-		if r.kind.follows == "" {
-			continue
-		}
-		if r.leader = known[r.kind.follows]; r.leader == nil {
-			errs = append(errs, fmt.Errorf("reflect %s: they follow %s, which are not reflected",
-				r.kind.resource, r.kind.follows))
-			continue
-		}
-		r.leader.followers = append(r.leader.followers, r)
+		errs = append(errs, r.join(known))
 	}
 	return errors.Join(errs...)
+}
+
+// join lets a reflector and those that it has to do with know of each other.
+func (r *reflector) join(known map[string]*reflector) error {
+	for _, other := range known {
+		if other.kind.refers != nil {
+			r.referrers = append(r.referrers, other)
+		}
+	}
+	if r.kind.follows == "" {
+		return nil
+	}
+	if r.leader = known[r.kind.follows]; r.leader == nil {
+		return fmt.Errorf("reflect %s: they follow %s, which are not reflected", r.kind.resource, r.kind.follows)
+	}
+	r.leader.followers = append(r.leader.followers, r)
+	r.kind.lead(r.leader.named)
+	return nil
 }
 
 // Start works until ctx is done and everything that it began has ended.
 func (m *Mirror) Start(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
+	for _, r := range m.reflectors {
+		m.employ(r)
+	}
 	for _, t := range m.twins {
 		m.begin(t)
 	}
 	m.mu.Unlock()
-	var workers sync.WaitGroup
-	for _, r := range m.reflectors {
-		for range m.opts.Workers {
-			workers.Go(func() { r.work(ctx) })
-		}
-	}
 	<-ctx.Done()
+	m.mu.Lock() // everybody who begins something holds the lock, and looks at ctx first
 	for _, r := range m.reflectors {
 		r.queue.ShutDown()
 	}
-	workers.Wait()
-	// begin holds the lock and checks ctx, so nothing is added while we wait.
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	for _, t := range m.twins {
+		m.end(t)
+	}
+	m.mu.Unlock()
 	m.running.Wait()
 	return nil
+}
+
+// working says whether Start has begun and is not over. The caller holds the lock.
+func (m *Mirror) working() bool { return m.ctx != nil && m.ctx.Err() == nil }
+
+// employ has the objects of a kind worked on. The caller holds the lock.
+func (m *Mirror) employ(r *reflector) {
+	ctx := m.ctx
+	for range m.opts.Workers {
+		m.running.Go(func() { r.work(ctx) })
+	}
 }
 
 // TwinReady begins to reflect a namespace at home into its twin. Repeated calls do nothing.
@@ -126,7 +160,7 @@ func (m *Mirror) TwinReady(home, away string) {
 		if t.away == away {
 			return
 		}
-		t.stop()
+		m.end(t)
 	}
 	t := &twin{home: home, away: away, pairs: map[string]*pair{}}
 	m.twins[home] = t
@@ -136,10 +170,14 @@ func (m *Mirror) TwinReady(home, away string) {
 // TwinLeaving stops writing into the twin of a namespace.
 func (m *Mirror) TwinLeaving(home string) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if t := m.twins[home]; t != nil {
-		t.stop()
+	t := m.twins[home]
+	if t != nil {
+		m.end(t)
 		delete(m.twins, home)
+	}
+	m.mu.Unlock()
+	if t != nil && m.opts.ProblemsChanged != nil {
+		m.opts.ProblemsChanged(home)
 	}
 }
 
@@ -160,54 +198,59 @@ func (m *Mirror) Refresh() {
 
 // begin starts to watch for a twin. The caller holds the lock.
 func (m *Mirror) begin(t *twin) {
-	if m.ctx == nil || m.ctx.Err() != nil {
+	if !m.working() {
 		return // Start calls again, or is over
 	}
 	t.ctx, t.cancel = context.WithCancel(m.ctx)
-	var run []func()
 	for _, r := range m.reflectors {
-		run = append(run, m.watch(t, r)...)
-	}
-	for _, f := range run { // all pairs are in place before anybody looks at one
-		m.running.Go(f)
+		m.attach(t, r)
 	}
 }
 
-// watch returns what keeps the pair of one kind up to date, and has everything looked at once it is complete.
-func (m *Mirror) watch(t *twin, r *reflector) []func() {
-	var p *pair
-	home, homeRuns := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: r.homeWatch(t.home).listWatch(),
-		ObjectType:    r.kind.create(),
-		Handler:       handler(func(obj any) { r.homeChanged(t, p, obj) }),
-		Indexers:      homeIndexers(r.kind, m.opts.Origin),
-		Transform:     lean,
-	})
-	away, awayRuns := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: r.awayWatch(t.away).listWatch(),
-		ObjectType:    &metav1.PartialObjectMetadata{},
-		Handler:       handler(func(obj any) { r.awayChanged(t, p, obj) }),
-		Indexers:      cache.Indexers{},
-		Transform:     leaner,
-	})
-	p = newPair(home.(cache.Indexer), away.(cache.Indexer))
-	t.pairs[r.kind.resource] = p
-	ctx := t.ctx
-	return []func(){
-		func() { homeRuns.RunWithContext(ctx) },
-		func() { awayRuns.RunWithContext(ctx) },
-		func() {
-			if cache.WaitForCacheSync(ctx.Done(), homeRuns.HasSynced, awayRuns.HasSynced) {
-				p.ready.Store(true)
-				r.all(t)
+// attach begins to watch a kind for a twin, and has everything looked at once all of it is known. The caller holds
+// the lock.
+func (m *Mirror) attach(t *twin, r *reflector) {
+	p := newPair()
+	s := side{r, t, p}
+	p.home = m.opts.Home.open(t.ctx, r.homeSubject(), t.home, homeSide{s})
+	p.away = m.opts.Away.open(t.ctx, r.awaySubject(), t.away, awaySide{s})
+	t.set(r.kind.resource, p)
+	m.running.Go(func() {
+		if p.home.missing() || p.away.missing() {
+			s.missing() // it was told before this pair was there
+		}
+		for _, v := range []*view{p.home, p.away} {
+			select {
+			case <-v.complete():
+			case <-t.ctx.Done():
+				return
 			}
-		},
+		}
+		p.ready.Store(true)
+		r.all(t)
+	})
+}
+
+// detach ends what attach has begun. The caller holds the lock.
+func (m *Mirror) detach(t *twin, r *reflector) {
+	p := t.take(r.kind.resource)
+	if p == nil {
+		return
+	}
+	p.ready.Store(false)
+	for _, ended := range []<-chan struct{}{m.opts.Home.close(p.home), m.opts.Away.close(p.away)} {
+		m.running.Go(func() { <-ended })
 	}
 }
 
-func (t *twin) stop() {
-	if t.cancel != nil {
-		t.cancel()
+// end stops what begin has begun. The caller holds the lock.
+func (m *Mirror) end(t *twin) {
+	if t.cancel == nil {
+		return
+	}
+	t.cancel()
+	for _, r := range m.reflectors {
+		m.detach(t, r)
 	}
 }
 
@@ -219,11 +262,4 @@ func (m *Mirror) twin(home string) *twin {
 		return t
 	}
 	return nil
-}
-
-func handler(f func(obj any)) cache.ResourceEventHandler {
-	return cache.ResourceEventHandlerFuncs{
-		AddFunc: f, DeleteFunc: f,
-		UpdateFunc: func(_, obj any) { f(obj) },
-	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -23,7 +22,7 @@ func TestNewRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := fake.NewClientBuilder().WithScheme(testScheme(t)).Build()
+	c := NewSources(SourceOptions{Client: fake.NewClientBuilder().WithScheme(testScheme(t)).Build()})
 	complete := Options{
 		Origin: "home", Destination: "provider-1", Home: c, Away: c, Metrics: metrics,
 		Events: record.NewFakeRecorder(1), Kinds: []Reflected{mirror(ConfigMaps())},
@@ -90,21 +89,25 @@ func TestWhatIsLookedAtWhen(t *testing.T) {
 	h.has(slice)
 	services := h.reflector("services")
 
-	services.homeChanged(twin, h.pair("services"), service)
+	fromHome := func() { homeSide{side{services, twin, h.pair("services")}}.changed(nil, service) }
+	fromAway := func() {
+		awaySide{side{services, twin, h.pair("services")}}.changed(nil, build.Service(testAway, "web"))
+	}
+	fromHome()
 	h.expectQueued("services", "shop/web")
 	h.expectQueued("endpointslices", "shop/a.home") // it follows
 
-	services.homeChanged(twin, h.pair("services"), cache.DeletedFinalStateUnknown{Key: "shop/web", Obj: service})
+	homeSide{side{services, twin, h.pair("services")}}.changed(service, nil)
 	h.expectQueued("services", "shop/web")
 	h.expectQueued("endpointslices", "shop/a.home")
 
-	services.awayChanged(twin, h.pair("services"), build.Service(testAway, "web"))
+	fromAway()
 	h.expectQueued("services", "shop/web")
 	h.expectQueued("endpointslices")
 
 	h.pair("services").ready.Store(false)
-	services.homeChanged(twin, h.pair("services"), service)
-	services.awayChanged(twin, h.pair("services"), build.Service(testAway, "web"))
+	fromHome()
+	fromAway()
 	h.m.Refresh()
 	h.expectQueued("services") // all are looked at when the pair is ready
 	h.expectQueued("endpointslices", "shop/a.home")
@@ -117,7 +120,7 @@ func TestWhatIsLookedAtWhen(t *testing.T) {
 func TestAPodBringsItsSecretsUp(t *testing.T) {
 	h := newHarness(t)
 	h.pods.onEach(pulling("a").Node("vn-1").Obj())
-	h.expectQueued("secrets") // it does not exist; it is looked at when it does
+	h.expectQueued("secrets", "shop/pull") // even if it does not exist: a copy may
 	h.has(secret("pull"))
 	h.pods.onEach(pulling("a").Node("vn-1").Obj())
 	h.pods.onEach(pulling("a").Node("vn-1").Namespace("not-offloaded").Obj())

@@ -149,7 +149,9 @@ func (w *world) start() {
 		Pods:      w.pods,
 	}
 	w.mirror, err = reflection.New(reflection.Options{
-		Origin: origin, Destination: destination, Home: home, Away: away,
+		Origin: origin, Destination: destination,
+		Home:  reflection.NewSources(reflection.SourceOptions{Client: home, Cluster: "home"}),
+		Away:  reflection.NewSources(reflection.SourceOptions{Client: away, Cluster: destination}),
 		Kinds: reflection.Kinds(facts), Events: w.events, Metrics: metrics,
 	})
 	if err != nil {

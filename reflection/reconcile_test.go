@@ -429,6 +429,7 @@ func TestWhatCannotBeChangedIsReplaced(t *testing.T) {
 func TestTheOlderOfTwoThatClaimANameHasIt(t *testing.T) {
 	h := newHarness(t)
 	root, claimed := configMap("kube-root-ca.crt"), configMap("kube-root-ca.crt.home")
+	root.UID, claimed.UID = "root-uid", "claimed-uid"
 	root.CreationTimestamp, claimed.CreationTimestamp = metav1.Unix(10, 0), metav1.Unix(20, 0)
 	root.Data, claimed.Data = map[string]string{"ca": "real"}, map[string]string{"ca": "fake"}
 	h.has(claimed)
@@ -474,6 +475,7 @@ func TestTroubleOnTheProvider(t *testing.T) {
 				if !errors.Is(err, tc.err) || after != tc.wantAfter {
 					t.Errorf("want %v after %s, got %v after %s", tc.err, tc.wantAfter, err, after)
 				}
+				h.clock.Step(after)
 			}
 			events := strings.Join(h.told(), "\n")
 			if tc.wantEvent == "" && events != "" ||

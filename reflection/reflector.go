@@ -3,16 +3,15 @@ package reflection
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 // item is a copy to look at: the namespace at home, and the copy's name.
@@ -20,15 +19,18 @@ type item struct{ home, name string }
 
 // reflector is the engine for one kind in all twins of a provider.
 type reflector struct {
-	kind      Reflected
-	opts      Options
-	twins     func(home string) *twin
-	queue     workqueue.TypedRateLimitingInterface[item]
-	listKind  schema.GroupVersionKind
-	emptyList client.ObjectList
+	kind  Reflected
+	gvk   schema.GroupVersionKind
+	opts  Options
+	twins func(home string) *twin
+	queue workqueue.TypedRateLimitingInterface[item]
+	list  client.ObjectList // an empty one, of kinds that are cached whole
+	bare  atomic.Bool       // the kind has no subresource for its status at home
 
-	leader    *reflector   // of the kind that this one follows
-	followers []*reflector // of the kinds that follow this one
+	leader    *reflector            // of the kind that this one follows
+	followers []*reflector          // of the kinds that follow this one
+	peers     map[string]*reflector // by resource, of kinds that this one may refer to
+	referrers []*reflector          // of the kinds that may refer to this one
 }
 
 // Pauses between attempts at one object. There is no limit over all objects: a burst is not an error.
@@ -40,98 +42,95 @@ const (
 )
 
 func newReflector(m *Mirror, kind Reflected) (*reflector, error) {
-	gvk, err := apiutil.GVKForObject(kind.create(), m.opts.Home.Scheme())
+	scheme := m.opts.Home.client.Scheme()
+	gvk, err := apiutil.GVKForObject(kind.create(), scheme)
 	if err != nil {
 		return nil, fmt.Errorf("find kind: %w", err)
 	}
-	gvk.Kind += "List"
-	list, err := m.opts.Home.Scheme().New(gvk)
+	r := &reflector{
+		kind: kind, gvk: gvk, opts: m.opts, twins: m.twin,
+		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, retryEach),
+			workqueue.TypedRateLimitingQueueConfig[item]{Name: "reflection_" + kind.resource, Clock: m.opts.Clock},
+		),
+	}
+	if !kind.whole {
+		learn(gvk, kind.resource, m.opts.Home.client, m.opts.Away.client)
+		return r, nil
+	}
+	list, err := scheme.New(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
 	if err != nil {
 		return nil, fmt.Errorf("make list: %w", err)
 	}
 	empty, ok := list.(client.ObjectList)
 	if !ok {
-		return nil, fmt.Errorf("%s is no list", gvk)
+		return nil, fmt.Errorf("%s has no list", gvk)
 	}
-	return &reflector{
-		kind: kind, opts: m.opts, twins: m.twin, listKind: gvk, emptyList: empty,
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, retryEach),
-			workqueue.TypedRateLimitingQueueConfig[item]{Name: "reflection_" + kind.resource, Clock: m.opts.Clock},
-		),
-	}, nil
+	r.list = empty
+	return r, nil
+}
+
+// homeSubject is what is watched at home.
+func (r *reflector) homeSubject() subject {
+	about := subject{
+		resource: r.kind.resource, gvk: r.gvk, apart: r.kind.apart, indexers: homeIndexers(r.kind, r.opts.Origin),
+	}
+	if r.kind.whole {
+		about.whole = &wholeObjects{
+			object: r.kind.create,
+			list:   func() client.ObjectList { return r.list.DeepCopyObject().(client.ObjectList) },
+		}
+	}
+	return about
+}
+
+// awaySubject is what is watched on the provider.
+func (r *reflector) awaySubject() subject {
+	return subject{resource: r.kind.resource, gvk: r.gvk, apart: r.kind.apart, copies: r.opts.Origin}
 }
 
 // all has everything in a twin looked at.
 func (r *reflector) all(t *twin) {
-	p := t.pairs[r.kind.resource]
-	if p == nil || !p.ready.Load() {
+	p := t.readyPair(r.kind.resource)
+	if p == nil {
 		return // all is called when it is
 	}
-	for _, name := range p.names() {
-		r.queue.Add(item{t.home, name})
+	for _, src := range p.home.all() {
+		r.queue.Add(item{t.home, r.kind.name(src, r.opts.Origin)})
+	}
+	for _, copied := range p.away.all() {
+		r.queue.Add(item{t.home, copied.GetName()})
 	}
 }
 
 // again has the named home object looked at.
 func (r *reflector) again(namespace, name string) {
 	t := r.twins(namespace)
+	if t == nil || t.readyPair(r.kind.resource) == nil {
+		return
+	}
+	var src metav1.Object = &metav1.ObjectMeta{Namespace: namespace, Name: name}
+	if known := t.readyPair(r.kind.resource).home.get(name); known != nil {
+		src = known
+	}
+	r.queue.Add(item{namespace, r.kind.name(src, r.opts.Origin)})
+}
+
+// named returns a home object with everything in it, or nil.
+func (r *reflector) named(namespace, name string) client.Object {
+	t := r.twins(namespace)
 	if t == nil {
-		return
-	}
-	p := t.pairs[r.kind.resource]
-	if obj, exists, _ := p.home.GetByKey(namespace + "/" + name); exists {
-		r.queue.Add(item{namespace, r.kind.name(obj.(client.Object), r.opts.Origin)})
-	}
-}
-
-func (r *reflector) homeChanged(t *twin, p *pair, obj any) {
-	if !p.ready.Load() {
-		return
-	}
-	src, ok := last(obj).(client.Object)
-	if !ok {
-		return
-	}
-	name := r.kind.name(src, r.opts.Origin)
-	p.touch(name, r.opts.Clock.Now())
-	r.queue.Add(item{t.home, name})
-	for _, f := range r.followers {
-		for _, follower := range f.followersOf(t, src.GetName()) {
-			f.queue.Add(item{t.home, follower})
-		}
-	}
-}
-
-// followersOf returns the names of the copies of the objects that follow the named one.
-func (r *reflector) followersOf(t *twin, leader string) []string {
-	p := t.pairs[r.kind.resource]
-	if p == nil || !p.ready.Load() {
 		return nil
 	}
-	var names []string
-	objs, _ := p.home.ByIndex(byLeader, leader) // fails only without that index
-	for _, obj := range objs {
-		names = append(names, r.kind.name(obj.(client.Object), r.opts.Origin))
+	p := t.readyPair(r.kind.resource)
+	if p == nil {
+		return nil
 	}
-	return names
-}
-
-func (r *reflector) awayChanged(t *twin, p *pair, obj any) {
-	if !p.ready.Load() {
-		return
+	known := p.home.get(name)
+	if known == nil {
+		return nil
 	}
-	if copied, ok := last(obj).(client.Object); ok {
-		r.queue.Add(item{t.home, copied.GetName()})
-	}
-}
-
-// last returns the last known state of a deleted object.
-func last(obj any) any {
-	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		return tombstone.Obj
-	}
-	return obj
+	return p.whole(known)
 }
 
 // work looks at one object after the other until the queue is shut down.
@@ -166,45 +165,4 @@ func (r *reflector) pass(ctx context.Context, it item) {
 	if after > 0 {
 		r.queue.AddAfter(it, after)
 	}
-}
-
-// verdict is what was decided about a home object: why it stays there, or "" when it goes.
-type verdict struct {
-	why    string
-	linger bool // the copy may be kept for a while
-}
-
-// judge decides about a home object: what must never leave, then its annotations, then what it follows, then its
-// kind.
-func (r *reflector) judge(t *twin, src client.Object) (verdict, error) {
-	if why := r.kind.never(src); why != "" {
-		return verdict{why: why}, nil
-	}
-	if annotated(src, v1beta1.AnnotationSkipReflection) {
-		return verdict{why: "annotation " + v1beta1.AnnotationSkipReflection + " asks for it"}, nil
-	}
-	if annotated(src, v1beta1.AnnotationAllowReflection) {
-		return verdict{}, nil
-	}
-	if r.leader != nil {
-		v, err := r.leader.judgeNamed(t, r.kind.leader(src))
-		if err != nil || v.why != "" {
-			return v, err
-		}
-	}
-	why, err := r.kind.stay(src)
-	return verdict{why: why, linger: true}, err
-}
-
-// judgeNamed is judge for an object that others follow.
-func (r *reflector) judgeNamed(t *twin, name string) (verdict, error) {
-	p := t.pairs[r.kind.resource]
-	if !p.ready.Load() {
-		return verdict{}, fmt.Errorf("%s are not known yet", r.kind.resource)
-	}
-	obj, exists, _ := p.home.GetByKey(t.home + "/" + name)
-	if !exists {
-		return verdict{why: "it belongs to none of the " + r.kind.resource}, nil
-	}
-	return r.judge(t, obj.(client.Object))
 }

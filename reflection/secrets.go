@@ -30,17 +30,19 @@ func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
 			}
 			return ""
 		},
-		Stay: func(src *corev1.Secret) (string, error) {
-			all, known := pods.List(src.Namespace)
+		Policy:       PolicyReferenced,
+		PerNamespace: true,
+		Referenced: func(namespace, name string) (bool, error) {
+			all, known := pods.List(namespace)
 			for _, pod := range all {
-				if needs(pod, ourNode) && SecretsOf(&pod.Spec).Has(src.Name) {
-					return "", nil
+				if needs(pod, ourNode) && SecretsOf(&pod.Spec).Has(name) {
+					return true, nil
 				}
 			}
 			if !known {
-				return "", errPodsUnknown
+				return false, errPodsUnknown
 			}
-			return "no pod on the provider refers to it", nil
+			return false, nil
 		},
 		// A pod that is replaced shall not cost two writes and a moment without its Secret; SEC-10 allows 30 s.
 		Linger: 10 * time.Second,

@@ -64,9 +64,9 @@ func TestASecretLeavesOnlyWhenItIsNeeded(t *testing.T) {
 		"a pod that runs, being deleted": {[]*corev1.Pod{deleting(pulling("a").Node("vn-1").Obj())}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			why, err := Secrets(&fakePods{pods: tc.pods}, ourNode).Stay(secret("pull"))
-			if err != nil || (why == "") != tc.want {
-				t.Errorf("want it to leave: %v, got %q, %v", tc.want, why, err)
+			got, err := Secrets(&fakePods{pods: tc.pods}, ourNode).Referenced(testHome, "pull")
+			if err != nil || got != tc.want {
+				t.Errorf("want it referenced: %v, got %v, %v", tc.want, got, err)
 			}
 		})
 	}
@@ -79,13 +79,13 @@ func deleting(pod *corev1.Pod) *corev1.Pod {
 
 func TestAKnownPodIsEnoughWhileOthersAreUnknown(t *testing.T) {
 	pods := &fakePods{pods: []*corev1.Pod{pulling("a").Node("vn-1").Obj()}, unknown: true}
-	if why, err := Secrets(pods, ourNode).Stay(secret("pull")); err != nil || why != "" {
-		t.Errorf("want it to leave, got %q, %v", why, err)
+	if got, err := Secrets(pods, ourNode).Referenced(testHome, "pull"); err != nil || !got {
+		t.Errorf("want it referenced, got %v, %v", got, err)
 	}
 }
 
 func TestNothingIsDecidedBeforeThePodsAreKnown(t *testing.T) {
-	_, err := Secrets(&fakePods{unknown: true}, ourNode).Stay(secret("pull"))
+	_, err := Secrets(&fakePods{unknown: true}, ourNode).Referenced(testHome, "pull")
 	if !errors.Is(err, errPodsUnknown) {
 		t.Errorf("want errPodsUnknown, got %v", err)
 	}

@@ -3,10 +3,14 @@ package reflection
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 // ReasonFailed is the reason of the event on a home object that cannot be reflected.
@@ -33,27 +37,45 @@ func (l *look) explain(after time.Duration, err error) (time.Duration, error) {
 	switch {
 	case err == nil, errors.Is(err, errLeaving):
 		return after, err
-	case errors.Is(err, errForeign), errors.As(err, &conflict):
-		l.tell(err)
-		return after, err
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return retryEach, err // whoever makes twins will tell
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		l.tell(err)
+	case errors.Is(err, errForeign):
+		l.tell(v1beta1.ProblemNameTaken, err)
+	case errors.As(err, &conflict):
+		l.tell(v1beta1.ProblemConflict, err)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), unknownKind(err):
+		return retryEach, err // whoever makes twins, or watches, will tell
+	case refused(err):
+		l.tell(v1beta1.ProblemRefused, err)
+		l.state.refusedUntil, l.state.refusedHash = l.opts.Clock.Now().Add(retryRefused), l.hash
 		return retryRefused, err
 	case apierrors.IsForbidden(err):
-		l.tell(err)
+		l.tell(v1beta1.ProblemRefused, err)
 	}
 	return after, err
 }
 
-// tell puts an event on the home object, unless it has just said the same.
-func (l *look) tell(err error) {
-	message := fmt.Sprintf("cannot be reflected to %s: %s", l.opts.Destination, err)
-	message = message[:min(len(message), 1000)]
-	if l.state.told == message {
-		return
+// refused says whether an API server will answer the same to the same request.
+func refused(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) ||
+		strings.Contains(err.Error(), "etcdserver: request is too large")
+}
+
+// refusedFor returns for how long not to repeat a request that was refused.
+func (l *look) refusedFor(seen *metav1.PartialObjectMetadata) time.Duration {
+	if l.state.refusedHash != l.hash || l.state.version != "" && !l.right(seen) {
+		return 0
 	}
-	l.state.told = message
-	l.opts.Events.Event(l.src, corev1.EventTypeWarning, ReasonFailed, message)
+	return l.state.refusedUntil.Sub(l.opts.Clock.Now())
+}
+
+// tell puts an event on the home object, unless it has just said the same, and keeps the problem.
+func (l *look) tell(reason string, err error) {
+	message := fmt.Sprintf("cannot be reflected to %s: %s", l.opts.Destination, err)
+	message = strings.ToValidUTF8(message[:min(len(message), 1000)], "")
+	problem := v1beta1.ReflectionProblem{
+		Resource: l.kind.resource, Name: l.src.GetName(), Reason: reason, Message: message,
+	}
+	if l.p.complain(l.name, problem) {
+		l.opts.Events.Event(l.src, corev1.EventTypeWarning, ReasonFailed, message)
+		l.problemsChanged(l.t.home)
+	}
 }

@@ -13,9 +13,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 // watched is what one watch looks at.
@@ -26,27 +23,7 @@ type watched struct {
 	list      func() client.ObjectList
 	clock     clock.Clock
 	refusal   refusal
-}
-
-// homeWatch watches whole objects of a namespace at home.
-func (r *reflector) homeWatch(namespace string) *watched {
-	return &watched{
-		client: r.opts.Home, namespace: namespace, clock: r.opts.Clock, refusal: r.refusal("home"),
-		list: func() client.ObjectList { return r.emptyList.DeepCopyObject().(client.ObjectList) },
-	}
-}
-
-// awayWatch watches the metadata of our copies in a twin.
-func (r *reflector) awayWatch(twin string) *watched {
-	return &watched{
-		client: r.opts.Away, namespace: twin, clock: r.opts.Clock, refusal: r.refusal(r.opts.Destination),
-		selector: labels.SelectorFromSet(labels.Set{v1beta1.LabelOrigin: r.opts.Origin}),
-		list: func() client.ObjectList {
-			list := &metav1.PartialObjectMetadataList{}
-			list.SetGroupVersionKind(r.listKind)
-			return list
-		},
-	}
+	missing   func(is bool) // hears whether the API server knows the kind
 }
 
 func (w *watched) options(raw metav1.ListOptions) *client.ListOptions {
@@ -87,60 +64,16 @@ func patiently[T any](ctx context.Context, clk clock.Clock, f func() (T, error))
 		if err == nil || !passing(err) {
 			return out, err
 		}
+		wait := pause
+		if unknownKind(err) {
+			wait = retryEach
+		}
 		select {
 		case <-ctx.Done():
 			return out, ctx.Err()
-		case <-clk.After(pause):
+		case <-clk.After(wait):
 		}
 		pause = min(2*pause, retryCeiling)
-	}
-}
-
-// refusalPatience is for how long an API server may refuse a watch before that is an error: it is a mistake in the
-// rights then, and not one that is about to be given.
-const refusalPatience = 30 * time.Second
-
-// refusal is what an API server keeps answering to one watch.
-type refusal struct {
-	cluster, resource string
-	count             func() // in the metrics
-
-	reason metav1.StatusReason // empty while there is none
-	since  time.Time
-	told   bool
-}
-
-func (r *reflector) refusal(cluster string) refusal {
-	return refusal{cluster: cluster, resource: r.kind.resource, count: func() {
-		r.opts.Metrics.count(r.opts.Destination, r.kind.resource, outcomeError)
-	}}
-}
-
-// hear takes note of what came of an attempt, and says once that the same refusal lasts, and once that it is over. That
-// there is no answer at all is not a refusal: it concerns the whole cluster, and the Node says so.
-func (w *watched) hear(ctx context.Context, err error) {
-	f := &w.refusal
-	logger := log.FromContext(ctx).WithValues("cluster", f.cluster, "namespace", w.namespace, "resource", f.resource)
-	reason := apierrors.ReasonForError(err)
-	switch {
-	case err == nil:
-		if f.told {
-			logger.Info("Watched again", "refusedFor", w.clock.Since(f.since).String())
-		}
-		f.reason, f.told = "", false
-		return
-	case reason == metav1.StatusReasonUnknown || !passing(err):
-		return // says nothing about the refusal
-	case reason != f.reason:
-		f.reason, f.since = reason, w.clock.Now()
-		return
-	case w.clock.Since(f.since) < refusalPatience:
-		return
-	}
-	f.count()
-	if !f.told {
-		f.told = true
-		logger.Info("Cannot watch: what changes in the namespace is not reflected", "err", err.Error())
 	}
 }
 
@@ -150,6 +83,8 @@ func passing(err error) bool {
 	switch apierrors.ReasonForError(err) {
 	case metav1.StatusReasonUnknown: // no answer
 		return !meta.IsNoMatchError(err)
+	case metav1.StatusReasonNotFound: // no such kind
+		return true
 	case metav1.StatusReasonForbidden, metav1.StatusReasonUnauthorized, metav1.StatusReasonTooManyRequests,
 		metav1.StatusReasonServerTimeout, metav1.StatusReasonTimeout, metav1.StatusReasonServiceUnavailable,
 		metav1.StatusReasonInternalError:
@@ -158,26 +93,5 @@ func passing(err error) bool {
 	return false
 }
 
-// lean drops what we never read from a home object before it is cached.
-func lean(obj any) (any, error) {
-	if accessor, err := meta.Accessor(obj); err == nil {
-		accessor.SetManagedFields(nil)
-	}
-	return obj, nil
-}
-
-// leaner keeps of a copy's metadata what tells whose it is and whether it changed.
-func leaner(obj any) (any, error) {
-	copied, ok := obj.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return obj, nil // a tombstone holds what was made lean before
-	}
-	return &metav1.PartialObjectMetadata{TypeMeta: copied.TypeMeta, ObjectMeta: metav1.ObjectMeta{
-		Name: copied.Name, Namespace: copied.Namespace, UID: copied.UID, ResourceVersion: copied.ResourceVersion,
-		DeletionTimestamp: copied.DeletionTimestamp,
-		Labels:            map[string]string{v1beta1.LabelOrigin: copied.Labels[v1beta1.LabelOrigin]},
-		Annotations: map[string]string{
-			v1beta1.AnnotationHomeUID: copied.Annotations[v1beta1.AnnotationHomeUID],
-		},
-	}}, nil
-}
+// unknownKind says whether an API server answers that it does not know what is asked for; there is always a list.
+func unknownKind(err error) bool { return apierrors.IsNotFound(err) }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,7 +41,7 @@ func TestWhichFailuresOfAWatchPass(t *testing.T) {
 		"a server error":                {apierrors.NewInternalError(errors.New("etcd")), true},
 		"an old resourceVersion":        {apierrors.NewResourceExpired("too old"), false},
 		"a server that cannot stream":   {apierrors.NewInvalid(schema.GroupKind{}, "", nil), false},
-		"a kind that the server lacks":  {apierrors.NewNotFound(resource, ""), false},
+		"a kind that the server lacks":  {apierrors.NewNotFound(resource, ""), true},
 		"a kind that the client lacks":  {&meta.NoKindMatchError{}, false},
 		"a request that makes no sense": {apierrors.NewBadRequest("no"), false},
 	} {
@@ -143,9 +144,10 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 			var lines []string
 			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
 			clk, counted := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), 0
-			w := &watched{namespace: testAway, clock: clk, refusal: refusal{
-				cluster: "provider-1", resource: "configmaps", count: func() { counted++ },
-			}}
+			w := &watched{
+				namespace: testAway, clock: clk, missing: func(bool) {},
+				refusal: refusal{cluster: "provider-1", resource: "configmaps", count: func() { counted++ }},
+			}
 			for _, err := range tc.answers {
 				w.hear(log.IntoContext(t.Context(), logger), err)
 				clk.Step(5 * time.Second)
@@ -179,10 +181,7 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 		}
 		return apierrors.NewForbidden(resource, "", errors.New("no"))
 	}
-	r := h.m.reflectors[0]
-	w := r.awayWatch(testAway)
-	w.clock = &impatient{Clock: h.clock}
-	w.client = interceptor.NewClient(h.away, interceptor.Funcs{
+	refused := interceptor.NewClient(h.away, interceptor.Funcs{
 		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
 			return answer()
 		},
@@ -192,6 +191,13 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 			return watch.NewFake(), answer()
 		},
 	})
+	r := h.m.reflectors[0]
+	src := newSource(NewSources(SourceOptions{Client: refused, Clock: &impatient{Clock: h.clock}}),
+		r.awaySubject(), sourceKey{namespace: testAway})
+	for range 2 { // two Mirrors may listen
+		src.add(&view{source: src, namespace: testAway, listener: awaySide{side{reflector: r}}})
+	}
+	w := src.watched
 	lw := cache.ToListerWatcherWithContext(w.listWatch())
 	if _, err := lw.ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
 		t.Error(err)
@@ -200,8 +206,8 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 		t.Error(err)
 	}
 	counter := h.m.opts.Metrics.passes.WithLabelValues("provider-1", r.kind.resource, outcomeError)
-	if got := testutil.ToFloat64(counter); got != 2 {
-		t.Errorf("counted %v errors, want one of each", got)
+	if got := testutil.ToFloat64(counter); got != 4 {
+		t.Errorf("counted %v errors, want one of each for both", got)
 	}
 }
 
@@ -212,26 +218,28 @@ func TestWhatIsCached(t *testing.T) {
 		Annotations:   map[string]string{v1beta1.AnnotationHomeUID: "uid-0", "note": "long"},
 		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "x"}},
 	}
-	got, err := leaner(&metav1.PartialObjectMetadata{ObjectMeta: full})
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := leanCopy(&metav1.PartialObjectMetadata{ObjectMeta: full})
 	want := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Name: "s", Namespace: testAway, UID: "uid-1", ResourceVersion: "7",
 		Labels:      map[string]string{v1beta1.LabelOrigin: "home"},
 		Annotations: map[string]string{v1beta1.AnnotationHomeUID: "uid-0"},
 	}}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got.(*metav1.PartialObjectMetadata)); diff != "" {
 		t.Errorf("away, -want,+got:\n%s", diff)
 	}
 
 	src := configMap("settings")
 	src.ManagedFields = full.ManagedFields
-	kept, err := lean(src)
-	if err != nil {
-		t.Fatal(err)
+	src.Annotations = map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "note": "x", "liqo.io/note": "y"}
+	whole := configMap("settings")
+	whole.Annotations = map[string]string{"note": "x", "liqo.io/note": "y"}
+	if diff := cmp.Diff(client.Object(whole), leanWhole(src.DeepCopy())); diff != "" {
+		t.Errorf("whole at home, -want,+got:\n%s", diff)
 	}
-	if diff := cmp.Diff(configMap("settings"), kept); diff != "" {
-		t.Errorf("home, -want,+got:\n%s", diff)
+	meta := &metav1.PartialObjectMetadata{ObjectMeta: *configMap("settings").ObjectMeta.DeepCopy()}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	meta.Annotations = map[string]string{"liqo.io/note": "y"}
+	if diff := cmp.Diff(client.Object(meta), leanMetadata(src, meta.GroupVersionKind())); diff != "" {
+		t.Errorf("metadata of home, -want,+got:\n%s", diff)
 	}
 }

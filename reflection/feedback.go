@@ -1,0 +1,66 @@
+package reflection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// feedBack writes to the home object what its copy has come to, if that is news there.
+func (l *look) feedBack(ctx context.Context, copied client.Object) error {
+	if l.kind.feedback == nil {
+		return nil
+	}
+	want := l.src.DeepCopyObject().(client.Object)
+	l.kind.feedback(want, copied)
+	if equality.Semantic.DeepEqual(l.src, want) {
+		return nil
+	}
+	patch, err := patchOf(l.src, want)
+	if err != nil {
+		return err
+	}
+	if err := l.patchStatus(ctx, want, patch); err != nil {
+		return fmt.Errorf("write status at home: %w", err)
+	}
+	l.state.source = edition(want)
+	l.opts.Metrics.count(l.opts.Destination, l.kind.resource, outcomeFeedback)
+	return nil
+}
+
+// errNoStatus: the kind had no subresource for its status, and has one now.
+var errNoStatus = errors.New("the status was not taken")
+
+// patchStatus writes the status of a home object, through the subresource if the kind has one: kinds of custom
+// resources can be without, and get one later.
+func (l *look) patchStatus(ctx context.Context, want client.Object, patch client.Patch) error {
+	home, ask := l.opts.Home.client, want.DeepCopyObject().(client.Object)
+	if !l.bare.Load() {
+		err := call(ctx, func(ctx context.Context) error {
+			return home.Status().Patch(ctx, ask, patch, client.FieldOwner(v1beta1.FieldManager))
+		})
+		if !apierrors.IsNotFound(err) {
+			want.SetResourceVersion(ask.GetResourceVersion())
+			return err
+		}
+	}
+	err := call(ctx, func(ctx context.Context) error {
+		return home.Patch(ctx, ask, patch, client.FieldOwner(v1beta1.FieldManager))
+	})
+	if err != nil {
+		return err
+	}
+	taken := ask.GetResourceVersion() != l.src.GetResourceVersion()
+	l.bare.Store(taken)
+	if !taken {
+		return errNoStatus
+	}
+	want.SetResourceVersion(ask.GetResourceVersion())
+	return nil
+}
