@@ -56,6 +56,9 @@ func (a *admission) node(ctx context.Context, pod *corev1.Pod) (*corev1.Node, er
 	if err := a.home.Get(ctx, at, &node, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("read Node %s: %w", pod.Spec.NodeName, err)
 	}
+	if provider := node.Labels[v1beta1.LabelRemoteClusterID]; provider != a.clusterID {
+		return nil, fmt.Errorf("the Node %s is labelled to be of provider %q", pod.Spec.NodeName, provider)
+	}
 	return &node, nil
 }
 

@@ -27,6 +27,20 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 			[]string{"--streaming-connection-idle-timeout", "0"},
 			[]string{"--streaming-connection-idle-timeout: must be more than 0, not 0s"},
 		},
+		"addresses translated both ways": {
+			[]string{"--remote-cidr-map", "10.0.0.0/16=10.1.0.0/16,fd00::/64=fd01::/64", "--home-cidr-map",
+				"10.0.0.0/16=10.2.0.0/16"}, nil,
+		},
+		"addresses of the provider that are none": {
+			[]string{"--remote-cidr-map", "10.0.0.0/16"}, []string{`--remote-cidr-map: "10.0.0.0/16": must be CIDR=CIDR`},
+		},
+		"addresses of home that are none": {
+			[]string{"--home-cidr-map", "10.0.0.0/16=127.0.0.0/16"}, []string{"--home-cidr-map: ", "in 127.0.0.0/8"},
+		},
+		"addresses that would mean two things": {
+			[]string{"--remote-cidr-map", "10.0.0.0/16=10.1.0.0/16", "--home-cidr-map", "10.1.0.0/16=10.2.0.0/16"},
+			[]string{"--remote-cidr-map and --home-cidr-map: 10.1.0.0/16 would mean"},
+		},
 		"no rate":               {[]string{"--remote-api-qps", "0"}, []string{"--remote-api-qps: must be more than 0"}},
 		"a host for an address": {[]string{"--node-ip", "here"}, []string{"--node-ip", "here"}},
 		"every mistake at once": {
