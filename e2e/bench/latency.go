@@ -122,7 +122,9 @@ func (p *pairing) copies(ctx context.Context, s specimen, opts ...client.ListOpt
 	}
 	count := 0
 	for i := range list.Items {
-		if strings.HasPrefix(list.Items[i].Name, specimenPrefix) {
+		// The provider's controllers give its own EndpointSlices the labels of our Services.
+		reflected := list.Items[i].Annotations[v1beta1.AnnotationHomeUID] != ""
+		if reflected && strings.HasPrefix(list.Items[i].Name, specimenPrefix) {
 			count++
 		}
 	}

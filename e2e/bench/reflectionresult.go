@@ -35,9 +35,10 @@ type restart struct {
 	Namespaces, Objects int
 	// Seconds is from the kill until the next agent had looked at everything; the dead one's lease must run out first.
 	Seconds float64
-	// Writes are our components' on both sides, without signs of life; Reads are of single objects.
-	Writes map[string]int
-	Reads  int
+	// Writes are our components' in the namespaces and their twins, Others those elsewhere but for signs of life; Reads
+	// are of single objects in the namespaces and their twins.
+	Writes, Others map[string]int
+	Reads          int
 	// Empty is the agent's after a restart with empty twins, Full after one with all objects.
 	Empty, Full footprint
 }
@@ -85,11 +86,14 @@ func (r *reflectionResult) latencies(w io.Writer) {
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
 
 func (r *restart) print(w io.Writer) {
-	fmt.Fprintf(w, "\nAgent killed with %d reflected objects in %d namespaces: %.0f writes of ours after its restart; "+
+	fmt.Fprintf(w, "\nAgent killed with %d reflected objects in %d namespaces: %.0f writes there after its restart; "+
 		"%.2f reads per object; all looked at %.1f s after the kill\n",
 		r.Objects, r.Namespaces, total(r.Writes), float64(r.Reads)/float64(max(1, r.Objects)), r.Seconds)
 	for _, what := range slices.SortedFunc(maps.Keys(r.Writes), byCount(r.Writes)) {
 		fmt.Fprintf(w, "  %6d  %s\n", r.Writes[what], what)
+	}
+	for _, what := range slices.SortedFunc(maps.Keys(r.Others), byCount(r.Others)) {
+		fmt.Fprintf(w, "  %6d  %s, which is not about these objects\n", r.Others[what], what)
 	}
 	thousands := float64(max(1, r.Objects)) / 1000
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authnv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/twinspace/twinspace/e2e/env"
 )
@@ -21,6 +23,7 @@ func TestTheReportOnReflectionHasEveryFigure(t *testing.T) {
 		}},
 		Restart: &restart{
 			Namespaces: 25, Objects: 5000, Seconds: 21.5, Writes: map[string]int{"away patch secrets": 3}, Reads: 5000,
+			Others: map[string]int{"home create events": 1},
 			Empty: footprint{40 << 20, 80 << 20, 100 << 20}, Full: footprint{60 << 20, 120 << 20, 130 << 20},
 		},
 		Watches: []watches{{
@@ -39,9 +42,10 @@ func TestTheReportOnReflectionHasEveryFigure(t *testing.T) {
 	for _, want := range []string{
 		"configmaps                    200          200       2000      1.00                0.50    0              " +
 			"12.0     34.5     80.0     0.50",
-		"Agent killed with 5000 reflected objects in 25 namespaces: 3 writes of ours after its restart; 1.00 reads per " +
+		"Agent killed with 5000 reflected objects in 25 namespaces: 3 writes there after its restart; 1.00 reads per " +
 			"object; all looked at 21.5 s after the kill",
 		"     3  away patch secrets",
+		"     1  home create events, which is not about these objects",
 		"in use                     40.0          60.0               4.00",
 		"resident                   80.0          120.0              8.00",
 		"Watches, scope namespace, 10 namespaces on 2 providers:",
@@ -56,6 +60,32 @@ func TestTheReportOnReflectionHasEveryFigure(t *testing.T) {
 	}
 	if strings.Contains(out.String(), env.Kwok) {
 		t.Errorf("what plays nodes has nothing to do with it:\n%s", out.String())
+	}
+}
+
+func TestWhatARestartWritesIsCountedWhereTheObjectsAre(t *testing.T) {
+	event := func(verb, namespace, resource string) auditv1.Event {
+		return auditv1.Event{
+			Stage: auditv1.StageResponseComplete, Verb: verb,
+			User:      authnv1.UserInfo{Username: "system:serviceaccount:liqo-tenant-provider-1:virtual-kubelet"},
+			ObjectRef: &auditv1.ObjectReference{Namespace: namespace, Resource: resource, Name: "load-0001"},
+		}
+	}
+	byHand := event("patch", roomOf(1), "configmaps")
+	byHand.User.Username = "admin"
+	r := &restart{Writes: map[string]int{}, Others: map[string]int{}}
+	for _, e := range []auditv1.Event{
+		event("patch", roomOf(1)+"-"+env.Consumer, "configmaps"), event("create", "liqo", "events"),
+		event("get", roomOf(1), "secrets"), event("get", "liqo", "secrets"),
+		event("update", "", "nodes"), byHand,
+	} {
+		r.add("provider-1", e)
+	}
+	want := &restart{
+		Writes: map[string]int{"away patch configmaps": 1}, Others: map[string]int{"away create events": 1}, Reads: 1,
+	}
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Errorf("(-want,+got):\n%s", diff)
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 
 	"github.com/twinspace/twinspace/e2e/env"
 )
@@ -69,7 +71,10 @@ func measureRestart(ctx context.Context, up *env.Env, objects int) (*restart, er
 	return r, r.count(audits)
 }
 
-func roomOf(n int) string { return fmt.Sprintf("room-%03d", n) }
+// roomPrefix begins the names of the namespaces of the restart.
+const roomPrefix = "room-"
+
+func roomOf(n int) string { return fmt.Sprintf("%s%03d", roomPrefix, n) }
 
 // furnish makes the objects of a namespace that is offloaded, and waits until they are reflected.
 func (p *pairing) furnish(ctx context.Context, namespace string) error {
@@ -142,22 +147,29 @@ func (p *pairing) memory(ctx context.Context) (footprint, error) {
 	return f, nil
 }
 
-// count takes from the audit logs what our components wrote, and what they read of the provider.
+// count takes from the audit logs what our components wrote and read.
 func (r *restart) count(audits map[string]*env.Audit) error {
-	r.Writes = map[string]int{}
+	r.Writes, r.Others = map[string]int{}, map[string]int{}
 	for cluster, audit := range audits {
 		events, err := audit.Events()
 		if err != nil {
 			return err
 		}
 		for _, event := range events {
-			switch {
-			case counts(event):
-				r.Writes[described(cluster, event)]++
-			case ourUser(event) && event.Verb == "get" && event.ObjectRef != nil && event.ObjectRef.Name != "":
-				r.Reads++
-			}
+			r.add(cluster, event)
 		}
 	}
 	return nil
+}
+
+func (r *restart) add(cluster string, event auditv1.Event) {
+	inside := event.ObjectRef != nil && strings.HasPrefix(event.ObjectRef.Namespace, roomPrefix)
+	switch {
+	case counts(event) && inside:
+		r.Writes[described(cluster, event)]++
+	case counts(event):
+		r.Others[described(cluster, event)]++
+	case inside && ourUser(event) && event.Verb == "get" && event.Stage == auditv1.StageResponseComplete:
+		r.Reads++
+	}
 }

@@ -69,6 +69,8 @@ type Options struct {
 	// Peering has flags that liqoctl peer gets besides, for every provider; what repairs the playground later, from its
 	// directory, does not know them.
 	Peering []string
+	// Manager has flags that our controller-manager gets besides; as with Agent.
+	Manager []string
 	// Agent has flags that the agents of virtual nodes get besides; what starts one again later, from its directory,
 	// does not know them.
 	Agent []string

@@ -25,13 +25,13 @@ func (c *Cluster) manager() component {
 	return component{
 		cluster: c, name: Manager, program: Manager, ports: []int{metrics, health},
 		health: "http://" + address(health) + "/readyz",
-		args: []string{
+		args: append([]string{
 			"--kubeconfig=" + c.path(Manager+suffixKubeconfig),
 			"--cluster-id=" + c.Name,
 			"--leader-elect",
 			"--metrics-bind-address=" + address(metrics),
 			"--health-probe-bind-address=" + address(health),
-		},
+		}, c.env.opts.Manager...),
 	}
 }
 

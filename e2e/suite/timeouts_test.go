@@ -23,6 +23,8 @@ const (
 	patience, grudge = 20 * time.Second, 30 * time.Second
 	// left is how soon a Secret must have left a provider after the last reference to it.
 	left = 30 * time.Second
+	// idle is for how long a system that is left alone is watched.
+	idle = time.Minute
 	// poll is how often a condition is looked at.
 	poll = 200 * time.Millisecond
 )
