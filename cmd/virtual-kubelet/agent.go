@@ -233,8 +233,7 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	}
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
-		Home: reflection.NewSources(reflection.SourceOptions{Client: home, Cluster: "home"}),
-		Away: reflection.NewSources(reflection.SourceOptions{Client: away, Cluster: a.opts.remoteClusterID}),
+		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID),
 		Kinds: reflection.Kinds(reflection.Facts{
 			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
 			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,

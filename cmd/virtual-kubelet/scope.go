@@ -12,6 +12,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/peering"
+	"github.com/twinspace/twinspace/reflection"
 )
 
 // scopeInterval is how often is looked whether the peering was made anew with another scope.
@@ -50,4 +51,11 @@ func (g scopeGuard) run(ctx context.Context) error {
 			return fmt.Errorf("the watch scope of the peering is %s now, not %s: starting over", now, g.scope)
 		}
 	}
+}
+
+// sources are the watches of one cluster that reflection needs, as wide as the peering allows.
+func (a *agent) sources(c client.WithWatch, cluster string) *reflection.Sources {
+	return reflection.NewSources(reflection.SourceOptions{
+		Client: c, Cluster: cluster, Scope: reflection.Scope(a.scope), Clock: clock.RealClock{},
+	})
 }
