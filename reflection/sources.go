@@ -9,17 +9,19 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// Scope says how much of a cluster one watch sees.
-type Scope string
+// Scope says how much of a cluster one watch sees: [ScopeNamespace] or [ScopeCluster].
+type Scope = v1beta1.WatchScope
 
 // The scopes.
 const (
 	// ScopeNamespace opens a watch for each kind in each namespace that is reflected: no rights beyond those are needed.
-	ScopeNamespace Scope = "namespace"
+	ScopeNamespace = v1beta1.WatchNamespaces
 	// ScopeCluster opens one watch for each kind, however many namespaces are reflected.
-	ScopeCluster Scope = "cluster"
+	ScopeCluster = v1beta1.WatchCluster
 )
 
 // Sources are the watches on one API server. All Mirrors of a process may share them: what several want to know is

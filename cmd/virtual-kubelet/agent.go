@@ -227,13 +227,14 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	view := &homeView{
 		home: a.mgr.GetClient(), homeID: a.opts.clusterID, clusterID: a.opts.remoteClusterID, pods: pods,
 	}
-	addresses, err := a.opts.addresses()
-	if err != nil {
+	addresses, addressesErr := a.opts.addresses()
+	policies, policiesErr := reflection.ParsePolicies(a.opts.reflect)
+	if err := errors.Join(addressesErr, policiesErr); err != nil {
 		return nil, err
 	}
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
-		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID),
+		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID), Policies: policies,
 		Kinds: reflection.Kinds(reflection.Facts{
 			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
 			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,

@@ -14,6 +14,7 @@ import (
 	"github.com/twinspace/twinspace/namespacemap/naming"
 	"github.com/twinspace/twinspace/peering"
 	"github.com/twinspace/twinspace/provider"
+	"github.com/twinspace/twinspace/reflection"
 	"github.com/twinspace/twinspace/reflection/remote/cidr"
 )
 
@@ -34,6 +35,8 @@ type options struct {
 	apiServerSupport, homeAPIServer string
 
 	watchScope string
+
+	reflect []string
 
 	awayCIDRs, homeCIDRs []string
 
@@ -85,6 +88,10 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.homeCIDRs, "home-cidr-map", o.homeCIDRs,
 		"Where pods on the provider reach what home reaches, as such pairs, for endpoints that do not run there; what is in "+
 			"none is reached as it is.")
+	fs.StringSliceVar(&o.reflect, "reflect", o.reflect,
+		"RESOURCE=POLICY, repeated or comma-separated: which objects of a kind are reflected where that is not as the "+
+			"kind has it. RESOURCE is a plural name, with the group for custom resources; POLICY is DenyList, AllowList, "+
+			"Referenced or None.")
 	fs.IntVar(&o.workers, "workers", o.workers,
 		"How many pods, and objects of each reflected kind, are worked on at once.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")
@@ -103,6 +110,9 @@ func (o *options) validate() error {
 			v1beta1.WatchNamespaces, v1beta1.WatchCluster, o.watchScope))
 	}
 	errs = append(errs, o.patience()...)
+	if _, err := reflection.ParsePolicies(o.reflect); err != nil {
+		errs = append(errs, fmt.Errorf("--reflect: %w", err))
+	}
 	if _, err := o.access(); err != nil {
 		errs = append(errs, err)
 	}
