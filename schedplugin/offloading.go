@@ -119,8 +119,10 @@ type signature struct {
 	Class     string   `json:",omitempty"`
 	// Misfits are the virtual nodes that cannot take the pod. They say all that matters of its requests and its
 	// controller, so pods of different controllers still sign alike.
-	Misfits []string       `json:",omitempty"`
-	Spread  v1beta1.Spread `json:",omitzero"`
+	Misfits []string `json:",omitempty"`
+	// Claims are the pod's, as far as placement has something to say about them.
+	Claims []placement.Claim `json:",omitempty"`
+	Spread v1beta1.Spread    `json:",omitzero"`
 }
 
 const signatureKey = "liqo.io/" + Name
@@ -141,7 +143,9 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 		return nil, fwk.AsStatus(err)
 	}
 	return []fwk.SignFragment{
-		{Key: signatureKey, Value: signature{pod.Namespace, identity, asked(pod), o.policies.misfits(&rule), wish}},
+		{Key: signatureKey, Value: signature{
+			pod.Namespace, identity, asked(pod), o.policies.misfits(&rule), o.policies.claims.of(pod), wish,
+		}},
 		{Key: fwk.NodeAffinitySignerName, Value: affinity},
 	}, nil
 }
@@ -149,11 +153,12 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 // EventsToRegister names the scheduler's own events that can end a refusal. Changes of our kinds and of namespaces wake
 // pods by themselves, see [policies.change]: the scheduler would not start while a kind that it is told to watch is
 // missing. Taints are among the events because kube-scheduler would otherwise wake every pod that the policy refused
-// whenever the taints of any node change. Annotations tell what a provider has left.
+// whenever the taints of any node change. Annotations tell what a provider has left. Claims, their volumes and classes tell
+// where the data of a pod are.
 func (o *Offloading) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
 	events := fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint | fwk.UpdateNodeAnnotation
-	return []fwk.ClusterEventWithHint{{
+	return append(o.policies.claimEvents(), fwk.ClusterEventWithHint{
 		Event:          fwk.ClusterEvent{Resource: fwk.Node, ActionType: events},
 		QueueingHintFn: o.policies.afterNode,
-	}}, nil
+	}), nil
 }

@@ -228,9 +228,10 @@ func TestNodesThatWake(t *testing.T) {
 	f := newFixture(t, namespace("shop"))
 	f.see(offload("shop", v1beta1.Remote), ready("provider-1", "shop"))
 	events, err := f.offloading.EventsToRegister(f.ctx)
-	if err != nil || len(events) != 1 {
+	if err != nil || len(events) != 4 {
 		t.Fatalf("EventsToRegister: %v, %v", events, err)
 	}
+	events = events[3:] // those before are about volumes
 	want := fwk.ClusterEvent{
 		Resource:   fwk.Node,
 		ActionType: fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint | fwk.UpdateNodeAnnotation,

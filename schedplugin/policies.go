@@ -54,6 +54,7 @@ type policies struct {
 	pods       cache.Indexer // with pendingIndex
 	queue      fwk.PodActivator
 	rooms      *rooms
+	claims     claims
 
 	// changing is held during a change, so that before and after are compared with nothing in between.
 	changing sync.Mutex
@@ -80,6 +81,7 @@ func newPolicies(ctx context.Context, factory informers.SharedInformerFactory, q
 		pods:        pods.GetIndexer(),
 		queue:       queue,
 		rooms:       newRooms(),
+		claims:      newClaims(factory),
 		offloadings: map[string]offloading{},
 		twins:       twins{},
 		virtual:     map[string]*corev1.Node{},
@@ -94,6 +96,7 @@ func (p *policies) rule(pod *corev1.Pod) (placement.Rule, identity) {
 	}
 	return p.decide(pod.Namespace, placement.Facts{
 		Labels: ns.Labels, RuntimeClass: placement.RuntimeClass(pod), Pod: pod, Room: p.rooms.of,
+		Claims: p.claims.of(pod),
 	})
 }
 

@@ -69,7 +69,7 @@ func (t *Taints) EventsToRegister(ctx context.Context) ([]fwk.ClusterEventWithHi
 	for i := range events {
 		events[i].QueueingHintFn = t.tolerantly(events[i].QueueingHintFn)
 	}
-	return append(events, fwk.ClusterEventWithHint{
+	return append(append(events, t.policies.claimEvents()...), fwk.ClusterEventWithHint{
 		Event: fwk.ClusterEvent{
 			Resource: fwk.Node, ActionType: fwk.UpdateNodeLabel | fwk.UpdateNodeAnnotation,
 		},

@@ -28,6 +28,8 @@ type Facts struct {
 	// Pod is the one whose requests and controller are compared with what providers have left. Without it the policy
 	// alone decides, which is the question about a pod that runs already.
 	Pod *corev1.Pod
+	// Claims are those that the pod refers to, as far as they exist. They count only with Pod.
+	Claims []Claim
 	// Room returns what a virtual node says of its provider; [ReadRoom] unless given. It is called while nodes are
 	// looked at and must be safe for that.
 	Room func(node *corev1.Node) Room
@@ -48,6 +50,7 @@ type Rule struct {
 	away   Verdict // on virtual nodes; when it permits, selection and twin have the last word
 	policy *Policy
 	twin   func(clusterID string) v1beta1.TwinStatus
+	claims []Claim
 	asks   asks
 	room   func(node *corev1.Node) Room // nil when the policy alone decides
 }
@@ -70,13 +73,28 @@ func Decide(f Facts) Rule {
 			r.away = policy.selection()
 		}
 	}
-	if f.Pod != nil && r.away.Outcome == Permitted {
-		r.asks, r.room = asksOf(f.Pod), f.Room
-		if r.room == nil {
-			r.room = ReadRoom
-		}
+	if f.Pod != nil {
+		r.about(f)
 	}
 	return r
+}
+
+// about adds what depends on the pod where its policy permits.
+func (r *Rule) about(f Facts) {
+	if verdict, all := away(f.Claims); all && r.home.Outcome == Permitted {
+		r.home = verdict
+	}
+	if r.away.Outcome != Permitted {
+		return
+	}
+	if verdict, all := atHome(f.Claims); all {
+		r.away = verdict
+		return
+	}
+	r.claims, r.asks, r.room = f.Claims, asksOf(f.Pod), f.Room
+	if r.room == nil {
+		r.room = ReadRoom
+	}
 }
 
 // Unknown returns a rule under which a pod waits, on every node, because the caller does not have the facts yet; why
@@ -91,6 +109,9 @@ func Unknown(why string) Rule {
 func (r *Rule) On(node *corev1.Node) Verdict {
 	verdict := r.Policy(node)
 	if verdict.Outcome == Permitted {
+		if volumes := r.Volumes(node); len(volumes) > 0 {
+			return volumes[0]
+		}
 		if misfits := r.Misfits(node); len(misfits) > 0 {
 			return misfits[0]
 		}

@@ -57,6 +57,12 @@ const (
 	ReasonTooLarge Reason = "TooLargeForProvider"
 	// ReasonUnfit: no node of the provider took pods of the same controller lately.
 	ReasonUnfit Reason = "RecentlyUnfit"
+	// ReasonVolumeAtHome: a virtual node, and a claim of the pod has, or will get, its volume at home.
+	ReasonVolumeAtHome Reason = "VolumeAtHome"
+	// ReasonVolumeElsewhere: the volume of a claim of the pod is, or will be, on a virtual node, and not on this one.
+	ReasonVolumeElsewhere Reason = "VolumeElsewhere"
+	// ReasonVolumeRefused: the provider could not have the volume of a claim of the pod when it was asked last.
+	ReasonVolumeRefused Reason = "VolumeRefused"
 	// ReasonUnknown: the facts are not known yet.
 	ReasonUnknown Reason = "Unknown"
 )
@@ -66,7 +72,8 @@ func Reasons() []Reason {
 	return []Reason{
 		ReasonNotOffloaded, ReasonRuntimeClass, ReasonStrategyLocal, ReasonStrategyRemote, ReasonNotSelected,
 		ReasonSelectorInvalid, ReasonTwinNotReady, ReasonTwinFailed, ReasonNotProcessed, ReasonTerminating,
-		ReasonTwinsLeaving, ReasonTooLarge, ReasonUnfit, ReasonUnknown,
+		ReasonTwinsLeaving, ReasonTooLarge, ReasonUnfit, ReasonVolumeAtHome, ReasonVolumeElsewhere, ReasonVolumeRefused,
+		ReasonUnknown,
 	}
 }
 
