@@ -30,6 +30,10 @@ type Facts struct {
 	Reach func(home netip.Addr) netip.Addr
 	// LoadBalancerClasses are what the provider offers; without it none is known.
 	LoadBalancerClasses func() []v1beta1.LoadBalancerType
+	// IngressClasses are what the provider offers; without it none is known.
+	IngressClasses func() []v1beta1.IngressType
+	// Volumes are the home volumes whose data are on the provider; without them no claims are reflected.
+	Volumes Volumes
 }
 
 // withDefaults fills in what is optional.
@@ -40,6 +44,9 @@ func (f Facts) withDefaults() Facts {
 	if f.LoadBalancerClasses == nil {
 		f.LoadBalancerClasses = func() []v1beta1.LoadBalancerType { return nil }
 	}
+	if f.IngressClasses == nil {
+		f.IngressClasses = func() []v1beta1.IngressType { return nil }
+	}
 	return f
 }
 
@@ -47,10 +54,17 @@ func (f Facts) withDefaults() Facts {
 // liqo-offloaded-namespace (home) and liqo-twin (away).
 func Kinds(facts Facts) []Reflected {
 	facts = facts.withDefaults()
-	return []Reflected{
+	kinds := []Reflected{
 		mirror(Services(facts.LoadBalancerClasses)),
 		mirror(EndpointSlices(facts)),
 		mirror(ConfigMaps()),
 		mirror(Secrets(facts.Pods, facts.OurNode)),
+		mirror(Ingresses(facts.IngressClasses)),
+		mirror(NetworkPolicies()),
+		mirror(PodDisruptionBudgets()),
 	}
+	if facts.Volumes != nil {
+		kinds = append(kinds, mirror(PersistentVolumeClaims(facts.Volumes)))
+	}
+	return kinds
 }

@@ -83,8 +83,8 @@ func lost(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaimCond
 }
 
 // Feedback sets what home's status of a claim takes from its copy: the size, how an expansion goes, and that the volume
-// is not the one that it was. known is the UID of the copy that had the data.
-func Feedback(dst, src *corev1.PersistentVolumeClaim, known, provider string) {
+// is not the one that it was. pv is home's volume, nil when there is none.
+func Feedback(dst, src *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) {
 	if dst.Status.Phase == corev1.ClaimBound && src.Status.Phase == corev1.ClaimBound && len(src.Status.Capacity) > 0 {
 		dst.Status.Capacity = src.Status.Capacity.DeepCopy()
 		dst.Status.AllocatedResources = src.Status.AllocatedResources.DeepCopy()
@@ -97,9 +97,13 @@ func Feedback(dst, src *corev1.PersistentVolumeClaim, known, provider string) {
 		}
 	}
 	dst.Status.Conditions = resizing(dst.Status.Conditions, src.Status.Conditions)
-	if known != "" && known != string(src.UID) {
-		dst.Status.Conditions = withCondition(dst.Status.Conditions, v1beta1.ClaimVolumeLost, lossOf(src, provider),
-			src.CreationTimestamp)
+	if pv == nil {
+		return
+	}
+	at, ok := handleOf(pv)
+	if known := pv.Annotations[v1beta1.AnnotationRemoteClaimUID]; ok && known != "" && known != string(src.UID) {
+		dst.Status.Conditions = withCondition(dst.Status.Conditions, v1beta1.ClaimVolumeLost,
+			lossOf(src, at.provider), src.CreationTimestamp)
 	}
 }
 
