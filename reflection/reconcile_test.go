@@ -290,14 +290,14 @@ func TestWhatStaysAtHome(t *testing.T) {
 		with []client.Object
 		want bool
 	}{
-		"a ConfigMap leaves":            {obj: configMap("x"), want: true},
-		"a ConfigMap that is skipped":   {obj: annotate(configMap("x"), skip, "true")},
-		"one that is not skipped":       {obj: annotate(configMap("x"), skip, "false"), want: true},
-		"a Secret that nobody needs":    {obj: secret("x")},
-		"a Secret that is allowed":      {obj: annotate(secret("x"), allow, "true"), want: true},
-		"a token, though it is allowed": {obj: annotate(token, allow, "true")},
-		"a slice without its Service":   {obj: build.EndpointSlice(testHome, "x", "web", "", "10.0.0.1")},
-		"a slice of no Service":         {obj: build.EndpointSlice(testHome, "x", "", "", "10.0.0.1")},
+		"a ConfigMap leaves":          {obj: configMap("x"), want: true},
+		"a ConfigMap that is skipped": {obj: annotate(configMap("x"), skip, "true")},
+		"one that is not skipped":     {obj: annotate(configMap("x"), skip, "false"), want: true},
+		"a Secret that nobody needs":  {obj: secret("x")},
+		"a Secret that is allowed":    {obj: annotate(secret("x"), allow, "true"), want: true},
+		"a token, if it is allowed":   {obj: annotate(token, allow, "true"), want: true},
+		"a slice without its Service": {obj: build.EndpointSlice(testHome, "x", "web", "", "10.0.0.1")},
+		"a slice of no Service":       {obj: build.EndpointSlice(testHome, "x", "", "", "10.0.0.1")},
 		"a slice with its Service": {
 			obj:  build.EndpointSlice(testHome, "x", "web", "", "10.0.0.1"),
 			with: []client.Object{build.Service(testHome, "web")}, want: true,

@@ -2,6 +2,7 @@ package reflection
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,9 +65,9 @@ func TestASecretLeavesOnlyWhenItIsNeeded(t *testing.T) {
 		"a pod that runs, being deleted": {[]*corev1.Pod{deleting(pulling("a").Node("vn-1").Obj())}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Secrets(&fakePods{pods: tc.pods}, ourNode).Referenced(testHome, "pull")
+			got, err := Secrets(&fakePods{pods: tc.pods}, ourNode).Referenced("shop", "pull")
 			if err != nil || got != tc.want {
-				t.Errorf("want it referenced: %v, got %v, %v", tc.want, got, err)
+				t.Errorf("want it to leave: %v, got %v, %v", tc.want, got, err)
 			}
 		})
 	}
@@ -79,19 +80,49 @@ func deleting(pod *corev1.Pod) *corev1.Pod {
 
 func TestAKnownPodIsEnoughWhileOthersAreUnknown(t *testing.T) {
 	pods := &fakePods{pods: []*corev1.Pod{pulling("a").Node("vn-1").Obj()}, unknown: true}
-	if got, err := Secrets(pods, ourNode).Referenced(testHome, "pull"); err != nil || !got {
-		t.Errorf("want it referenced, got %v, %v", got, err)
+	if needed, err := Secrets(pods, ourNode).Referenced("shop", "pull"); err != nil || !needed {
+		t.Errorf("want it to leave, got %v, %v", needed, err)
 	}
 }
 
 func TestNothingIsDecidedBeforeThePodsAreKnown(t *testing.T) {
-	_, err := Secrets(&fakePods{unknown: true}, ourNode).Referenced(testHome, "pull")
+	_, err := Secrets(&fakePods{unknown: true}, ourNode).Referenced("shop", "pull")
 	if !errors.Is(err, errPodsUnknown) {
 		t.Errorf("want errPodsUnknown, got %v", err)
 	}
 }
 
-func TestSecretsThatNeverLeave(t *testing.T) {
+func TestMirrorSecret(t *testing.T) {
+	for name, tc := range map[string]struct {
+		home, want corev1.Secret
+	}{
+		"data and type are home's": {
+			corev1.Secret{Type: "example/x", Data: map[string][]byte{"a": {0, 255}}},
+			corev1.Secret{Type: "example/x", Data: map[string][]byte{"a": {0, 255}}},
+		},
+		"so is that it cannot be changed": {
+			corev1.Secret{Type: corev1.SecretTypeOpaque, Immutable: ptr.To(true)},
+			corev1.Secret{Type: corev1.SecretTypeOpaque, Immutable: ptr.To(true)},
+		},
+		"what home took away goes": {
+			corev1.Secret{Type: corev1.SecretTypeOpaque}, corev1.Secret{Type: corev1.SecretTypeOpaque},
+		},
+		"a token of home is not taken for one of the provider's": {
+			corev1.Secret{Type: corev1.SecretTypeServiceAccountToken, Data: map[string][]byte{"token": []byte("t")}},
+			corev1.Secret{Type: corev1.SecretTypeOpaque, Data: map[string][]byte{"token": []byte("t")}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dst := &corev1.Secret{Data: map[string][]byte{"gone": nil}}
+			Secrets(&fakePods{}, ourNode).Mirror(dst, &tc.home)
+			if diff := cmp.Diff(&tc.want, dst); diff != "" {
+				t.Errorf("-want,+got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCredentialsOfHomeStayThere(t *testing.T) {
 	for kind, want := range map[corev1.SecretType]bool{
 		corev1.SecretTypeServiceAccountToken: true,
 		corev1.SecretTypeBootstrapToken:      true,
@@ -99,12 +130,17 @@ func TestSecretsThatNeverLeave(t *testing.T) {
 		corev1.SecretTypeOpaque:              false,
 		corev1.SecretTypeTLS:                 false,
 		corev1.SecretTypeDockerConfigJson:    false,
+		corev1.SecretTypeSSHAuth:             false,
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			s := secret("s")
 			s.Type = kind
-			if got := Secrets(&fakePods{}, ourNode).Never(s) != ""; got != want {
-				t.Errorf("want %v, got %v", want, got)
+			why, err := Secrets(&fakePods{}, ourNode).Stay(s)
+			if err != nil || (why != "") != want {
+				t.Errorf("want it to stay: %v, got %q, %v", want, why, err)
+			}
+			if want && !strings.Contains(why, string(kind)) {
+				t.Errorf("it is not said why: %q", why)
 			}
 		})
 	}
