@@ -32,6 +32,8 @@ type Facts struct {
 	LoadBalancerClasses func() []v1beta1.LoadBalancerType
 	// IngressClasses are what the provider offers; without it none is known.
 	IngressClasses func() []v1beta1.IngressType
+	// Volumes are the home volumes whose data are on the provider; without them no claims are reflected.
+	Volumes Volumes
 }
 
 // withDefaults fills in what is optional.
@@ -52,7 +54,7 @@ func (f Facts) withDefaults() Facts {
 // liqo-offloaded-namespace (home) and liqo-twin (away).
 func Kinds(facts Facts) []Reflected {
 	facts = facts.withDefaults()
-	return []Reflected{
+	kinds := []Reflected{
 		mirror(Services(facts.LoadBalancerClasses)),
 		mirror(EndpointSlices(facts)),
 		mirror(ConfigMaps()),
@@ -61,4 +63,8 @@ func Kinds(facts Facts) []Reflected {
 		mirror(NetworkPolicies()),
 		mirror(PodDisruptionBudgets()),
 	}
+	if facts.Volumes != nil {
+		kinds = append(kinds, mirror(PersistentVolumeClaims(facts.Volumes)))
+	}
+	return kinds
 }
