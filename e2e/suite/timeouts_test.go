@@ -9,6 +9,8 @@ const (
 	later = 90 * time.Second
 	// outage is for what must wait until a cut provider counts as unreachable, or is back.
 	outage = 2 * time.Minute
+	// unreached is what is promised for the endpoints of a provider to be not ready elsewhere when it cannot be reached.
+	unreached = 50 * time.Second
 	// soon is what is promised for an edit to reach pods that are pending.
 	soon = 2 * time.Second
 	// decided is until the scheduler has decided about pods and their nodes have begun with them.
