@@ -28,7 +28,7 @@ func (r *reflector) admit(ctx context.Context, t *twin, src client.Object) (v ve
 		}
 	}
 	if r.kind.policy == PolicyReferenced {
-		v, err := r.needed(t, src.GetName())
+		v, err := r.needed(t.home, t, src.GetName())
 		return v, false, err
 	}
 	return verdict{}, false, nil
@@ -51,7 +51,7 @@ func (r *reflector) judgeNamed(ctx context.Context, t *twin, name string) (verdi
 	}
 	src := p.home.get(name)
 	if src == nil {
-		return verdict{why: "it belongs to none of the " + r.kind.resource}, nil
+		return verdict{why: belongsToNone(r.kind.resource)}, nil
 	}
 	v, forced, err := r.admit(ctx, t, src)
 	if err != nil || v.why != "" {

@@ -7,16 +7,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// needed decides about an object of a kind under [PolicyReferenced].
-func (r *reflector) needed(t *twin, name string) (verdict, error) {
-	referenced, err := r.kind.referenced(t.home, name)
-	for i := 0; i < len(r.referrers) && err == nil && !referenced; i++ {
+// needed decides about an object of a kind under [PolicyReferenced]. As long as there is no twin, no copies need it.
+func (r *reflector) needed(namespace string, t *twin, name string) (verdict, error) {
+	referenced, err := r.kind.referenced(namespace, name)
+	for i := 0; i < len(r.referrers) && t != nil && err == nil && !referenced; i++ {
 		referenced, err = r.referrers[i].refersTo(t, r.kind.resource, name)
 	}
 	if err != nil || referenced {
 		return verdict{}, err
 	}
-	return verdict{why: "nothing on the provider refers to it", linger: true}, nil
+	return verdict{why: nothingRefers, linger: true}, nil
 }
 
 // refersTo says whether an object of this kind that is reflected refers to another.

@@ -31,7 +31,7 @@ func (a *app) info() *cobra.Command {
 		},
 	}
 	cmd.PersistentFlags().StringVarP(&output, "output", "o", "", "yaml or json instead of text")
-	cmd.AddCommand(&cobra.Command{
+	cmd.AddCommand(a.infoNamespace(&output), &cobra.Command{
 		Use:   "peer [ID]",
 		Short: "Show providers in detail: their nodes, twins and credential",
 		Args:  atMost(1),
@@ -64,16 +64,7 @@ func (a *app) show(
 	if err != nil {
 		return err
 	}
-	if output == "" {
-		text(a.Out)
-		return nil
-	}
-	body, err := render(object, output)
-	if err != nil {
-		return err
-	}
-	_, err = a.Out.Write(body)
-	return err
+	return a.print(output, object, text)
 }
 
 func (i *clusterInfo) chosen(ids []string) ([]providerInfo, error) {

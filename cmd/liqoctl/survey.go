@@ -62,6 +62,8 @@ type namespaceInfo struct {
 	Twin     string   `json:"twin,omitempty"`
 	Clusters []string `json:"clusters"`
 	Message  string   `json:"message,omitempty"`
+	// Reflection says on which clusters something is not as it should be.
+	Reflection []string `json:"reflection,omitempty"`
 }
 
 // survey looks at a cluster. It needs no more than reading rights; what the user may not see is left out.
@@ -231,9 +233,24 @@ func (i *clusterInfo) namespaces(ctx context.Context, c client.Client) error {
 		default:
 			info.Message = reasons(&off)
 		}
+		info.Reflection = reflectionTroubles(&off)
 		i.Namespaces = append(i.Namespaces, info)
 	}
 	return nil
+}
+
+// reflectionTroubles names the conditions of clusters that speak of reflection, sorted.
+func reflectionTroubles(off *v1beta1.NamespaceOffloading) []string {
+	var out []string
+	for id, conditions := range off.Status.RemoteNamespacesConditions {
+		for _, condition := range conditions {
+			if condition.Type == v1beta1.ConditionConflict || condition.Type == v1beta1.ConditionNotReflected {
+				out = append(out, condition.Type+" on "+id)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // judge gathers what somebody should look at.
@@ -253,6 +270,11 @@ func (i *clusterInfo) judge() {
 		if namespace.Message != "" {
 			i.Problems = append(i.Problems,
 				fmt.Sprintf("namespace %s is %s: %s", namespace.Name, namespace.Phase, namespace.Message))
+		}
+		if len(namespace.Reflection) > 0 {
+			i.Problems = append(i.Problems, fmt.Sprintf("of namespace %s not all is reflected as it should be: %s; "+
+				"liqoctl info namespace %s tells more", namespace.Name, strings.Join(namespace.Reflection, ", "),
+				namespace.Name))
 		}
 	}
 }

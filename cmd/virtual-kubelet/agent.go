@@ -232,6 +232,7 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 	if err := errors.Join(addressesErr, policiesErr); err != nil {
 		return nil, err
 	}
+	reports := a.reports()
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
 		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID), Policies: policies,
@@ -239,16 +240,18 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
 			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,
 		}),
-		Events:  recorder,
+		Events: recorder, ProblemsChanged: reports.Changed,
 		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return nil, err
 	}
+	reports.Reflection = reflecting{mirror}
 	a.away.Notify(mirror.Refresh)
 	// Which endpoints and Secrets go to the provider follows from which Nodes are its own, and where endpoints run from
 	// whose the others are.
 	return mirror, errors.Join(
+		reports.SetupWithManager(a.mgr),
 		onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror)),
 		onChange(a.mgr, &corev1.Node{}, refreshOnNewProviders(view, mirror)),
 	)

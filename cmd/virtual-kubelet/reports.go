@@ -1,0 +1,23 @@
+package main
+
+import (
+	"github.com/twinspace/twinspace/namespacemap"
+	"github.com/twinspace/twinspace/reflection"
+)
+
+// reports says at home what stands in the way of reflection, once it knows of whose.
+func (a *agent) reports() *namespacemap.Reports {
+	return &namespacemap.Reports{Home: a.mgr.GetClient(), ClusterID: a.opts.remoteClusterID}
+}
+
+// reflecting shows reports the engine.
+type reflecting struct{ *reflection.Mirror }
+
+// Policies returns what is reflected, in plain words.
+func (r reflecting) Policies() map[string]string {
+	out := map[string]string{}
+	for resource, policy := range r.Mirror.Policies() {
+		out[resource] = string(policy)
+	}
+	return out
+}
