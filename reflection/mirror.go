@@ -226,6 +226,7 @@ func (m *Mirror) attach(t *twin, r *reflector) {
 				return
 			}
 		}
+		p.used(r.opts.Clock.Now())
 		p.ready.Store(true)
 		r.all(t)
 	})

@@ -124,7 +124,7 @@ func TestAPodBringsItsSecretsUp(t *testing.T) {
 	h.has(secret("pull"))
 	h.pods.onEach(pulling("a").Node("vn-1").Obj())
 	h.pods.onEach(pulling("a").Node("vn-1").Namespace("not-offloaded").Obj())
-	h.expectQueued("secrets", "shop/pull")
+	h.expectQueued("secrets", "shop/pull", "not-offloaded/") // and whether anything is referred to there
 }
 
 func TestATwinThatLeavesIsLeftAlone(t *testing.T) {

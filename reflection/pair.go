@@ -36,6 +36,7 @@ type pair struct {
 	changed  map[string]time.Time                 // name of the copy -> when home changed it and it was not looked at since
 	read     map[string]client.Object             // by name at home: objects that the cache has only the metadata of
 	problems map[string]v1beta1.ReflectionProblem // by name of the copy
+	restAt   time.Time                            // see used
 }
 
 // copyState is what is remembered of one copy. It can be lost: then the copy is looked at again.

@@ -23,6 +23,9 @@ type look struct {
 // reconcile makes one copy what it should be, with at most one write to each cluster. It returns when to look again if
 // nothing happens.
 func (r *reflector) reconcile(ctx context.Context, it item) (time.Duration, error) {
+	if it == tending(it.home) {
+		return r.tend(it.home), nil
+	}
 	t := r.twins(it.home)
 	if t == nil {
 		return 0, nil

@@ -19,18 +19,20 @@ type item struct{ home, name string }
 
 // reflector is the engine for one kind in all twins of a provider.
 type reflector struct {
-	kind  Reflected
-	gvk   schema.GroupVersionKind
-	opts  Options
-	twins func(home string) *twin
-	queue workqueue.TypedRateLimitingInterface[item]
-	list  client.ObjectList // an empty one, of kinds that are cached whole
-	bare  atomic.Bool       // the kind has no subresource for its status at home
+	kind   Reflected
+	gvk    schema.GroupVersionKind
+	opts   Options
+	mirror *Mirror
+	twins  func(home string) *twin
+	queue  workqueue.TypedRateLimitingInterface[item]
+	list   client.ObjectList // an empty one, of kinds that are cached whole
+	bare   atomic.Bool       // the kind has no subresource for its status at home
 
 	leader    *reflector            // of the kind that this one follows
 	followers []*reflector          // of the kinds that follow this one
 	peers     map[string]*reflector // by resource, of kinds that this one may refer to
 	referrers []*reflector          // of the kinds that may refer to this one
+	demand    demand                // of a kind under PolicyReferenced
 }
 
 // Pauses between attempts at one object. There is no limit over all objects: a burst is not an error.
@@ -48,7 +50,7 @@ func newReflector(m *Mirror, kind Reflected) (*reflector, error) {
 		return nil, fmt.Errorf("find kind: %w", err)
 	}
 	r := &reflector{
-		kind: kind, gvk: gvk, opts: m.opts, twins: m.twin,
+		kind: kind, gvk: gvk, opts: m.opts, mirror: m, twins: m.twin,
 		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, retryEach),
 			workqueue.TypedRateLimitingQueueConfig[item]{Name: "reflection_" + kind.resource, Clock: m.opts.Clock},
@@ -91,6 +93,9 @@ func (r *reflector) awaySubject() subject {
 
 // all has everything in a twin looked at.
 func (r *reflector) all(t *twin) {
+	if r.onDemand() {
+		r.queue.Add(tending(t.home))
+	}
 	p := t.readyPair(r.kind.resource)
 	if p == nil {
 		return // all is called when it is
@@ -105,12 +110,22 @@ func (r *reflector) all(t *twin) {
 
 // again has the named home object looked at.
 func (r *reflector) again(namespace, name string) {
+	if r.onDemand() {
+		r.demand.note(namespace, name)
+	}
 	t := r.twins(namespace)
-	if t == nil || t.readyPair(r.kind.resource) == nil {
+	if t == nil || t.pair(r.kind.resource) == nil {
+		if r.onDemand() {
+			r.queue.Add(tending(namespace))
+		}
 		return
 	}
+	p := t.readyPair(r.kind.resource)
+	if p == nil {
+		return // everything is looked at once it is
+	}
 	var src metav1.Object = &metav1.ObjectMeta{Namespace: namespace, Name: name}
-	if known := t.readyPair(r.kind.resource).home.get(name); known != nil {
+	if known := p.home.get(name); known != nil {
 		src = known
 	}
 	r.queue.Add(item{namespace, r.kind.name(src, r.opts.Origin)})

@@ -56,11 +56,16 @@ func (l *look) respite(v verdict) (time.Duration, error) {
 // removed forgets a copy. What came of the examination of an object that is still there is not forgotten, since it
 // would have to be read again.
 func (l *look) removed() {
-	l.p.took(l.name, l.opts.Clock.Now())
+	now := l.opts.Clock.Now()
+	l.p.took(l.name, now)
+	if l.onDemand() {
+		l.p.used(now)
+		l.queue.AddAfter(tending(l.t.home), restAfter)
+	}
 	if l.p.content(l.name) {
 		l.problemsChanged(l.t.home)
 	}
-	if l.src == nil || l.state.source == "" || l.kind.whole {
+	if l.src == nil || l.state.source == "" || l.kind.whole || l.onDemand() {
 		l.p.forget(l.name)
 		return
 	}
