@@ -24,7 +24,7 @@ func TestTheReportOnReflectionHasEveryFigure(t *testing.T) {
 		Restart: &restart{
 			Namespaces: 25, Objects: 5000, Seconds: 21.5, Writes: map[string]int{"away patch secrets": 3}, Reads: 5000,
 			Others: map[string]int{"home create events": 1},
-			Empty: footprint{40 << 20, 80 << 20, 100 << 20}, Full: footprint{60 << 20, 120 << 20, 130 << 20},
+			Empty:  footprint{40 << 20, 80 << 20, 100 << 20}, Full: footprint{60 << 20, 120 << 20, 130 << 20},
 		},
 		Watches: []watches{{
 			Scope: scopeNamespace, Namespaces: 10, Providers: 2,

@@ -194,7 +194,7 @@ func TestReflectionEndsWithTheOffloading(t *testing.T) {
 	trail := w.trail()
 	w.Expect(w.home.Update(w.ctx, configMap(w.ns, "settings", "two"))).To(Succeed())
 	w.Eventually(value("provider-1")).Should(Equal("two"))
-	w.Expect(trail.next()).To(Equal([]string{"provider-1 patch configmaps/settings"}), "provider-2 has lost it")
+	w.Expect(trail.abroad()).To(Equal([]string{"provider-1 patch configmaps/settings"}), "provider-2 has lost it")
 
 	out, code := w.liqoctl("unoffload", "namespace", w.ns)
 	w.Expect(code).To(Equal(0), out)

@@ -53,6 +53,12 @@ func (t *trail) next() ([]string, error) {
 	return writes, nil
 }
 
+// abroad is next without home, whose own account of an offloading comes when it comes.
+func (t *trail) abroad() ([]string, error) {
+	writes, err := t.next()
+	return slices.DeleteFunc(writes, func(write string) bool { return strings.HasPrefix(write, env.Consumer) }), err
+}
+
 // rests waits until nothing is written for a while.
 func (t *trail) rests() {
 	t.w.t.Helper()
