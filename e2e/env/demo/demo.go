@@ -49,7 +49,7 @@ func (s *Story) Tell(ctx context.Context) error {
 		return &env.UsageError{Reason: "the demo needs at least one provider"}
 	}
 	for _, chapter := range []func(context.Context) error{
-		s.clusters, s.offload, s.application, s.pods, s.twins, s.services, s.logs,
+		s.clusters, s.offload, s.application, s.pods, s.twins, s.services, s.volume, s.logs,
 	} {
 		if err := chapter(ctx); err != nil {
 			return fmt.Errorf("demo: %w", err)
@@ -172,14 +172,14 @@ func (s *Story) twins(ctx context.Context) error {
 func (s *Story) services(ctx context.Context) error {
 	s.title("A Service is the same everywhere",
 		"The Service exists in every twin, and its EndpointSlices there list the pods of all clusters:",
-		"whoever calls it on one provider reaches the pods on the other.")
+		"whoever calls it on one provider reaches the pods on the other. The Ingress is there as well.")
 	for _, provider := range s.Env.Providers() {
 		if err := s.until(ctx, "endpoints on "+provider.Name, func(ctx context.Context) (string, error) {
 			return s.missingEndpoints(ctx, provider)
 		}); err != nil {
 			return err
 		}
-		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "services,endpointslices"); err != nil {
+		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "services,endpointslices,ingresses"); err != nil {
 			return err
 		}
 	}
@@ -217,6 +217,29 @@ func endpoints(ctx context.Context, c *env.Cluster, namespace string) (int, erro
 		}
 	}
 	return len(addresses), nil
+}
+
+func (s *Story) volume(ctx context.Context) error {
+	s.title("Data stay where they are",
+		"The database asked for a volume of class liqo. It was made on the cluster where its pod went, and a volume at home",
+		"stands for it, which keeps the pod there: other nodes do not have these data.")
+	home, db := s.Env.Consumer().Client(), &corev1.Pod{}
+	if err := s.until(ctx, "the database", func(ctx context.Context) (string, error) {
+		if err := home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "db-0"}, db); err != nil {
+			return "", err
+		}
+		if db.Status.Phase != corev1.PodRunning {
+			return "db-0 is " + string(db.Status.Phase), nil
+		}
+		return "", nil
+	}); err != nil {
+		return err
+	}
+	return errors.Join(
+		s.kubectl(ctx, env.Consumer, "-n", namespace, "get", "pods", "-l", "app=db", "-o", "wide"),
+		s.kubectl(ctx, env.Consumer, "-n", namespace, "get", "persistentvolumeclaims,persistentvolumes"),
+		s.kubectl(ctx, db.Spec.NodeName, "-n", s.twin, "get", "persistentvolumeclaims"),
+	)
 }
 
 func (s *Story) logs(ctx context.Context) error {

@@ -34,6 +34,10 @@ func TestTheStoryIsAboutTheExample(t *testing.T) {
 			t.Errorf("%q is missing in\n%s", want, text)
 		}
 	}
+	database, err := os.ReadFile(filepath.Join(folder, "shop", "db.yaml"))
+	if err != nil || !strings.Contains(string(database), "kind: StatefulSet\nmetadata:\n  name: db\n") {
+		t.Errorf("the pod of the database has another name: %v\n%s", err, database)
+	}
 	kustomization, err := os.ReadFile(filepath.Join(folder, "shop", "kustomization.yaml"))
 	if err != nil || !strings.Contains(string(kustomization), "namespace: "+namespace+"\n") {
 		t.Errorf("the kustomization is for another namespace: %v\n%s", err, kustomization)
