@@ -106,8 +106,8 @@ func TestVolumesThatWake(t *testing.T) {
 		want          fwk.QueueingHint
 		wantErr       bool
 	}{
-		"its claim comes":                {f.policies.afterClaim, nil, build.Claim("data").Obj(), fwk.Queue, false},
-		"another claim comes":            {f.policies.afterClaim, nil, build.Claim("logs").Obj(), fwk.QueueSkip, false},
+		"its claim comes":     {f.policies.afterClaim, nil, build.Claim("data").Obj(), fwk.Queue, false},
+		"another claim comes": {f.policies.afterClaim, nil, build.Claim("logs").Obj(), fwk.QueueSkip, false},
 		"one of another namespace comes": {
 			f.policies.afterClaim, nil, build.Claim("data").Namespace("x").Obj(), fwk.QueueSkip, false,
 		},

@@ -17,6 +17,7 @@ import (
 // It only looks at what the caches hold, so it needs no copies.
 type admission struct {
 	home      client.Client
+	live      client.Reader // of home, uncached
 	clusterID string
 }
 
@@ -33,6 +34,23 @@ func (a *admission) admit(ctx context.Context, pod *corev1.Pod) (refusal string,
 	rule := placement.Decide(facts)
 	if verdict := rule.On(node); verdict.Outcome == placement.Refused {
 		return verdict.Message, nil
+	}
+	return a.admitClaims(ctx, pod, node, facts)
+}
+
+// admitClaims asks about the pod's volumes, once the policy has nothing against the Node.
+func (a *admission) admitClaims(
+	ctx context.Context, pod *corev1.Pod, node *corev1.Node, facts placement.Facts,
+) (refusal string, err error) {
+	if facts.Claims, err = a.claims(ctx, pod); err != nil || len(facts.Claims) == 0 {
+		return "", err
+	}
+	facts.Pod = pod
+	rule := placement.Decide(facts)
+	for _, verdict := range append([]placement.Verdict{rule.Policy(node)}, rule.Volumes(node)...) {
+		if verdict.Outcome == placement.Refused {
+			return verdict.Message, nil
+		}
 	}
 	return "", nil
 }

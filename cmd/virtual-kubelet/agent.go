@@ -28,6 +28,7 @@ import (
 	"github.com/twinspace/twinspace/provider"
 	"github.com/twinspace/twinspace/reflection"
 	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/reflection/storage"
 )
 
 const (
@@ -53,7 +54,11 @@ func (a *agent) setUp() error {
 	if err != nil {
 		return err
 	}
-	mirror, err := a.mirror(pods)
+	volumes, err := a.volumes()
+	if err != nil {
+		return err
+	}
+	mirror, err := a.mirror(pods, volumes)
 	if err != nil {
 		return err
 	}
@@ -63,7 +68,7 @@ func (a *agent) setUp() error {
 		a.renewal(),
 		a.sameScope(),
 		a.nodes(pods),
-		a.twins(tokens, pods, mirror),
+		a.twins(tokens, pods, volumes, mirror),
 		a.mgr.Add(pods),
 		a.mgr.Add(tokens),
 		a.mgr.Add(mirror),
@@ -126,7 +131,7 @@ func (a *agent) pods() (*provider.Pods, error) {
 	if err := errors.Join(accessErr, addressesErr); err != nil {
 		return nil, err
 	}
-	policy := &admission{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID}
+	policy := &admission{home: a.mgr.GetClient(), live: a.mgr.GetAPIReader(), clusterID: a.opts.remoteClusterID}
 	pods := provider.NewPods(provider.PodsOptions{
 		Home: home, Away: away, Throttle: throttle,
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
@@ -213,7 +218,7 @@ func (a *agent) renewal() error {
 	})
 }
 
-func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
+func (a *agent) mirror(pods *provider.Pods, volumes *storage.Volumes) (*reflection.Mirror, error) {
 	home, homeErr := reflection.NewClient(a.home, nil)
 	away, awayErr := reflection.NewClient(a.away.Config(), a.away.HTTPClient())
 	counts, countsErr := reflection.NewMetrics(metrics.Registry)
@@ -238,7 +243,7 @@ func (a *agent) mirror(pods *provider.Pods) (*reflection.Mirror, error) {
 		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID), Policies: policies,
 		Kinds: reflection.Kinds(reflection.Facts{
 			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
-			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,
+			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses, Volumes: volumes,
 		}),
 		Events: recorder, ProblemsChanged: reports.Changed,
 		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
