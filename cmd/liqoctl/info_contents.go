@@ -24,18 +24,22 @@ import (
 type homeContents struct {
 	home      *cluster
 	namespace string
-	declared  []v1beta1.VirtualNode
+	declared  []v1beta1.VirtualNode // nil when they may not be read
 
 	read    bool
 	objects map[string][]client.Object // by resource
 	unread  map[string]string          // by resource, why not
 	pods    []*corev1.Pod
 	podsWhy string // why they are not known
+	volumes map[string]*corev1.PersistentVolume
 	notes   []string
 }
 
 // kinds judges everything in the namespace for one cluster, under the policies that its agent published.
 func (h *homeContents) kinds(ctx context.Context, clusterID string, policies map[string]string) ([]kindReport, error) {
+	if h.declared == nil {
+		return nil, nil // what goes where follows from whose the nodes are; there is a note
+	}
 	if len(policies) == 0 {
 		h.notes = append(h.notes,
 			fmt.Sprintf("the agent of cluster %s has not said yet what it reflects: is it running?", clusterID))
@@ -76,7 +80,7 @@ func (h *homeContents) known(view *podView, policies map[string]string) []reflec
 	var out []reflection.Reflected
 	custom := maps.Clone(policies)
 	for _, kind := range reflection.Kinds(reflection.Facts{
-		OurNode: view.ours, Pods: view,
+		OurNode: view.ours, Pods: view, Volumes: volumeView{view},
 		ClusterOf: func(string) string { return "" }, // for what copies say, which nobody looks at here
 	}) {
 		if policy, published := policies[kind.Resource()]; published {
@@ -112,6 +116,9 @@ func (h *homeContents) readAll(ctx context.Context, kinds []reflection.Reflected
 		}
 		for i := range pods.Items {
 			h.pods = append(h.pods, &pods.Items[i])
+		}
+		if err := h.readVolumes(ctx); err != nil {
+			return err
 		}
 	}
 	for _, kind := range kinds {

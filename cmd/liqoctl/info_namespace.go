@@ -142,11 +142,12 @@ func orPending(phase string) string {
 // clusters adds those that have to do with the namespace.
 func (r *namespaceReport) clusters(ctx context.Context, c *cluster, off *v1beta1.NamespaceOffloading) error {
 	var twins v1beta1.NamespaceMapList
-	if err := r.list(ctx, c, &twins, "list namespacemaps.offloading.liqo.io"); err != nil {
+	if _, err := r.list(ctx, c, &twins, "list namespacemaps.offloading.liqo.io"); err != nil {
 		return err
 	}
 	var declared v1beta1.VirtualNodeList
-	if err := r.list(ctx, c, &declared, "list virtualnodes.offloading.liqo.io"); err != nil {
+	known, err := r.list(ctx, c, &declared, "list virtualnodes.offloading.liqo.io")
+	if err != nil {
 		return err
 	}
 	maps := map[string]*v1beta1.NamespaceMap{}
@@ -163,7 +164,10 @@ func (r *namespaceReport) clusters(ctx context.Context, c *cluster, off *v1beta1
 			ids.Insert(id)
 		}
 	}
-	contents := &homeContents{home: c, namespace: r.Name, declared: declared.Items}
+	contents := &homeContents{home: c, namespace: r.Name}
+	if known {
+		contents.declared = append([]v1beta1.VirtualNode{}, declared.Items...)
+	}
 	for _, id := range sets.List(ids) {
 		report, err := reportFor(ctx, id, off, maps[id], contents)
 		if err != nil {
@@ -176,16 +180,18 @@ func (r *namespaceReport) clusters(ctx context.Context, c *cluster, off *v1beta1
 }
 
 // list reads what a user may not be allowed to; then there is a note instead.
-func (r *namespaceReport) list(ctx context.Context, c *cluster, into client.ObjectList, right string) error {
-	err := c.List(ctx, into)
+func (r *namespaceReport) list(
+	ctx context.Context, c *cluster, into client.ObjectList, right string,
+) (known bool, err error) {
+	err = c.List(ctx, into)
 	if apierrors.IsForbidden(err) {
 		r.Notes = append(r.Notes, "you may not "+right)
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", right, err)
+		return false, fmt.Errorf("%s: %w", right, err)
 	}
-	return nil
+	return true, nil
 }
 
 // reportFor says what one cluster has of the namespace; m is nil when nobody may read it.

@@ -23,7 +23,7 @@ func reflectedShop() []client.Object {
 	m := build.Map("b").Want("shop", "shop-a").Has("shop", "shop-a", v1beta1.MappingAccepted).Obj()
 	m.Status.ReflectionPolicies = map[string]string{
 		"services": "DenyList", "endpointslices": "DenyList", "configmaps": "AllowList", "secrets": "Referenced",
-		"ingresses": "None",
+		"ingresses": "None", "persistentvolumeclaims": "DenyList",
 	}
 	m.Status.Reflection = map[string]v1beta1.ReflectionReport{"shop": {
 		Problems: []v1beta1.ReflectionProblem{
@@ -47,6 +47,8 @@ func reflectedShop() []client.Object {
 		build.Pod("elsewhere").Namespace("shop").Node("worker").Spec(func(s *corev1.PodSpec) {
 			s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "unused"}}
 		}).Obj(),
+		claim("data", "pv-b", ""), claim("far", "pv-c", ""), claim("new", "", ""), claim("chosen", "", "b-1"),
+		claim("elsewhere", "", "worker"), volume("pv-b", "b"), volume("pv-c", "c"),
 		// Of another namespace, and so of no interest.
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "settings"}},
 	}
@@ -63,6 +65,21 @@ func allowed(c *corev1.ConfigMap) *corev1.ConfigMap {
 
 func secret(name string, kind corev1.SecretType) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Type: kind}
+}
+
+func claim(name, volume, node string) *corev1.PersistentVolumeClaim {
+	c := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}}
+	c.Spec.VolumeName = volume
+	if node != "" {
+		c.Annotations = map[string]string{v1beta1.AnnotationSelectedNode: node}
+	}
+	return c
+}
+
+func volume(name, clusterID string) *corev1.PersistentVolume {
+	return &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{v1beta1.LabelRemoteClusterID: clusterID},
+	}}
 }
 
 func annotatedService(name, key string) *corev1.Service {
@@ -86,6 +103,9 @@ func TestInfoNamespace(t *testing.T) {
 		})
 	}
 }
+
+// collapsed is a text without the spaces that align it.
+func collapsed(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 func TestInfoNamespaceSaysWhatItCannotSay(t *testing.T) {
 	off := build.Offloading("shop").Obj()
@@ -114,7 +134,7 @@ func TestInfoNamespaceSaysWhatItCannotSay(t *testing.T) {
 		"the agent knows more kinds than liqoctl, and than the cluster": {
 			[]client.Object{namespace, off, newer}, exitDone, []string{
 				"the agent reflects hovercrafts, which this liqoctl does not know",
-				"widgets.example.com   DenyList   ?           this cluster does not know the kind",
+				"widgets.example.com DenyList ? this cluster does not know the kind",
 			},
 		},
 	}
@@ -125,7 +145,7 @@ func TestInfoNamespaceSaysWhatItCannotSay(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 			for _, want := range tc.want {
-				if !strings.Contains(out+errOut, want) {
+				if !strings.Contains(collapsed(out+errOut), want) {
 					t.Errorf("%q is not in\n%s%s", want, out, errOut)
 				}
 			}
@@ -145,14 +165,19 @@ func TestInfoNamespaceWithFewRights(t *testing.T) {
 		want []string
 	}{
 		"list namespacemaps.offloading.liqo.io": {&v1beta1.NamespaceMapList{}, []string{
-			"Cluster b: twin shop-a, ready\n  Conflict: services/web: somebody\n",
+			"Cluster b: twin shop-a, ready Conflict: services/web: somebody",
 		}},
-		"list virtualnodes.offloading.liqo.io": {&v1beta1.VirtualNodeList{}, []string{"configmaps       AllowList"}},
+		"list virtualnodes.offloading.liqo.io": {&v1beta1.VirtualNodeList{}, []string{
+			"Cluster b: twin shop-a, ready not as they should be:", // whose the nodes are decides what goes
+		}},
 		"list secrets": {&corev1.SecretList{}, []string{
-			"secrets          Referenced   ?           you may not list secrets",
+			"secrets Referenced ? you may not list secrets",
+		}},
+		"list persistentvolumes": {&corev1.PersistentVolumeList{}, []string{
+			"persistentvolumeclaims DenyList ? you may not list persistentvolumes",
 		}},
 		"list pods": {&corev1.PodList{}, []string{
-			"secrets          Referenced   ?           the pods at home are not known",
+			"secrets Referenced ? the pods at home are not known",
 		}},
 	} {
 		t.Run(right, func(t *testing.T) {
@@ -163,7 +188,7 @@ func TestInfoNamespaceWithFewRights(t *testing.T) {
 				t.Errorf("exit code %d: %s", code, errOut)
 			}
 			for _, want := range append(tc.want, "you may not "+right) {
-				if !strings.Contains(out, want) {
+				if !strings.Contains(collapsed(out), want) {
 					t.Errorf("%q is not in\n%s", want, out)
 				}
 			}

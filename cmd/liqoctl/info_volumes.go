@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+)
+
+// claimsResource is the kind that volumes decide about.
+const claimsResource = "persistentvolumeclaims"
+
+// readVolumes reads the volumes that stand for data on providers.
+func (h *homeContents) readVolumes(ctx context.Context) error {
+	var volumes corev1.PersistentVolumeList
+	switch err := h.home.List(ctx, &volumes, client.HasLabels{v1beta1.LabelRemoteClusterID}); {
+	case apierrors.IsForbidden(err):
+		h.unread[claimsResource] = "you may not list persistentvolumes"
+	case err != nil:
+		return fmt.Errorf("list persistentvolumes: %w", err)
+	}
+	h.volumes = map[string]*corev1.PersistentVolume{}
+	for i := range volumes.Items {
+		h.volumes[volumes.Items[i].Name] = &volumes.Items[i]
+	}
+	return nil
+}
+
+// volumeView shows reflection the home volumes as the agent of one cluster sees them, and does nothing about any.
+type volumeView struct{ *podView }
+
+// Stay says why a claim has no copy on the cluster.
+func (v volumeView) Stay(claim *corev1.PersistentVolumeClaim) string {
+	node := claim.Annotations[v1beta1.AnnotationSelectedNode]
+	switch {
+	case v.VolumeOf(claim) != nil:
+		return ""
+	case claim.Spec.VolumeName != "":
+		return fmt.Sprintf("its volume %s is not on this provider", claim.Spec.VolumeName)
+	case node == "":
+		return "no pod that uses it has been placed yet"
+	case v.ours(node):
+		return "its volume on virtual node " + node + " is not made yet"
+	}
+	return "its volume is made elsewhere"
+}
+
+// VolumeOf returns the volume that a claim is bound to, nil when it has none on the cluster.
+func (v volumeView) VolumeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
+	pv := v.of.volumes[claim.Spec.VolumeName]
+	if pv == nil || pv.Labels[v1beta1.LabelRemoteClusterID] != v.clusterID {
+		return nil
+	}
+	return pv
+}
+
+// Class is for what copies say, which nobody looks at here.
+func (volumeView) Class(*corev1.PersistentVolumeClaim) string { return "" }
+
+// Kept is for copies of claims that are gone, of which home knows nothing.
+func (volumeView) Kept(string, string) (string, error) { return "", nil }
+
+// OnChange does nothing: what is shown does not change.
+func (volumeView) OnChange(func(namespace, name string)) {}
