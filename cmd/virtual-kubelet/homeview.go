@@ -68,6 +68,11 @@ func (v *homeView) loadBalancerClasses() []v1beta1.LoadBalancerType {
 	return offered(v, func(spec *v1beta1.VirtualNodeSpec) []v1beta1.LoadBalancerType { return spec.LoadBalancerClasses })
 }
 
+// ingressClasses returns what the provider's VirtualNodes offer.
+func (v *homeView) ingressClasses() []v1beta1.IngressType {
+	return offered(v, func(spec *v1beta1.VirtualNodeSpec) []v1beta1.IngressType { return spec.IngressClasses })
+}
+
 // offered returns what the provider's VirtualNodes offer, in the order of their names.
 func offered[T any](v *homeView, of func(*v1beta1.VirtualNodeSpec) []T) []T {
 	all, _ := v.virtualNodes()
