@@ -70,6 +70,8 @@ func TestReflectionBetweenAPIServers(t *testing.T) {
 		{"large objects are carried", (*world).large},
 		{"what cannot be changed is replaced", (*world).immutable},
 		{"a restart of a steady system writes nothing", (*world).restart},
+		{"endpoints are what the provider can reach", (*world).endpoints},
+		{"a Service becomes any other", (*world).services},
 		{"a twin that leaves is not written into, and can come again", (*world).again},
 	} {
 		t.Run(story.name, func(t *testing.T) {
@@ -145,8 +147,12 @@ func (w *world) start() {
 	}
 	facts := reflection.Facts{
 		OurNode:   func(name string) bool { return name == "vn-1" },
-		ClusterOf: func(string) string { return origin },
+		ClusterOf: clusterOf,
 		Pods:      w.pods,
+		Reach:     w.reach(),
+		LoadBalancerClasses: func() []v1beta1.LoadBalancerType {
+			return []v1beta1.LoadBalancerType{{LoadBalancerClassName: "provider.example/lb", Default: true}}
+		},
 	}
 	w.mirror, err = reflection.New(reflection.Options{
 		Origin: origin, Destination: destination,
