@@ -57,6 +57,9 @@ func (e *explainer) pods(
 				return nil, err
 			}
 		}
+		if err := e.claims(ctx, facts, s.Pod); err != nil {
+			return nil, err
+		}
 		out = append(out, explanation.OfPod(facts, s))
 	}
 	return out, nil
@@ -227,6 +230,9 @@ var rights = map[explanation.Source]string{
 	explanation.VirtualNodes:   "list virtualnodes.offloading.liqo.io",
 	explanation.RuntimeClasses: "get runtimeclasses.node.k8s.io",
 	explanation.Leases:         "get the lease kube-system/" + v1beta1.SchedulerName,
+	explanation.Claims:         "get persistentvolumeclaims",
+	explanation.Volumes:        "get persistentvolumes",
+	explanation.StorageClasses: "get storageclasses.storage.k8s.io",
 }
 
 // settle takes note of a missing right and returns every other error.

@@ -25,6 +25,9 @@ const (
 	VirtualNodes   Source = "virtualnodes"
 	RuntimeClasses Source = "runtimeclasses"
 	Leases         Source = "leases"
+	Claims         Source = "persistentvolumeclaims"
+	Volumes        Source = "persistentvolumes"
+	StorageClasses Source = "storageclasses"
 )
 
 // Facts are what is known of a namespace and the cluster around it.
@@ -39,6 +42,8 @@ type Facts struct {
 	VirtualNodes []v1beta1.VirtualNode
 	// Classes are RuntimeClasses by name; nil stands for one that does not exist.
 	Classes map[string]*nodev1.RuntimeClass
+	// Claims are those that the pod refers to, as far as they exist.
+	Claims []placement.Claim
 	// Beside says that our scheduler runs beside one that knows no policy.
 	Beside bool
 	// Unread says by source why it could not be read, in a sentence that names the missing right.
@@ -74,7 +79,7 @@ func (f *Facts) rule(class string, pod *corev1.Pod) placement.Rule {
 		return placement.Unknown(why) // the namespace's label may say that pods wait
 	}
 	return placement.Decide(placement.Facts{
-		Labels: f.Labels, Policy: policy, RuntimeClass: class, Twin: f.twin, Pod: pod,
+		Labels: f.Labels, Policy: policy, RuntimeClass: class, Twin: f.twin, Pod: pod, Claims: f.Claims,
 	})
 }
 

@@ -49,7 +49,7 @@ func (f *Facts) verdict(rule *placement.Rule, node *corev1.Node, pod *corev1.Pod
 		}
 		return v
 	}
-	for _, misfit := range rule.Misfits(node) {
+	for _, misfit := range append(rule.Volumes(node), rule.Misfits(node)...) {
 		v.Outcome = worse(v.Outcome, Outcome(misfit.Outcome.String()))
 		v.Reasons = append(v.Reasons, Reason{misfit.Reason, misfit.Message})
 	}
