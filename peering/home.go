@@ -1,6 +1,8 @@
 package peering
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,7 +23,7 @@ const (
 
 // homeObjects returns what home gets for this provider, in the order in which it is applied: the VirtualNode, which
 // sets the others in motion, is the last.
-func (p *Peering) homeObjects(awayUID string, kubeconfig []byte) []client.Object {
+func (p *Peering) homeObjects(awayUID string, kubeconfig []byte, nodes []v1beta1.VirtualNode) []client.Object {
 	secret := p.homeMeta(SecretName(p.AwayID))
 	secret.Annotations = map[string]string{v1beta1.AnnotationWatchScope: string(p.WatchScope)}
 	objects := []client.Object{
@@ -33,6 +35,8 @@ func (p *Peering) homeObjects(awayUID string, kubeconfig []byte) []client.Object
 		&rbacv1.RoleBinding{ObjectMeta: p.homeMeta(tenantRole), RoleRef: clusterRole(tenantRole), Subjects: p.agent()},
 		p.leaseBinding(),
 		p.readerBinding(),
+		p.nodesRole(nodes),
+		p.nodesBinding(),
 	}
 	return append(append(objects, p.widen(p.wideBinding())...),
 		&corev1.Secret{
@@ -68,6 +72,32 @@ func (p *Peering) readerBinding() *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: meta, Subjects: p.agent(),
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: readerRole},
+	}
+}
+
+// nodesRole says which nodes are the provider's: those of the VirtualNodes that there are, and of the one to come. From
+// then on the controller-manager keeps it.
+func (p *Peering) nodesRole(nodes []v1beta1.VirtualNode) *rbacv1.Role {
+	names := []string{p.NodeName}
+	for _, node := range nodes {
+		if node.Name != p.NodeName {
+			names = append(names, node.Name)
+		}
+	}
+	slices.Sort(names)
+	return &rbacv1.Role{
+		ObjectMeta: p.homeMeta(v1beta1.AgentNodesRole),
+		Rules: []rbacv1.PolicyRule{{
+			Verbs: []string{v1beta1.VerbServe}, APIGroups: []string{v1beta1.GroupVersion.Group},
+			Resources: []string{"virtualnodes"}, ResourceNames: names,
+		}},
+	}
+}
+
+func (p *Peering) nodesBinding() *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		ObjectMeta: p.homeMeta(v1beta1.AgentNodesRole), Subjects: p.agent(),
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: v1beta1.AgentNodesRole},
 	}
 }
 

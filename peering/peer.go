@@ -33,7 +33,11 @@ func (p *Peering) Peer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := applyAll(ctx, p.Home, p.homeObjects(string(away.UID), kubeconfig)); err != nil {
+	nodes, err := p.virtualNodes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := applyAll(ctx, p.Home, p.homeObjects(string(away.UID), kubeconfig, nodes)); err != nil {
 		return fmt.Errorf("this cluster: %w", err)
 	}
 	if err := p.narrow(ctx); err != nil {

@@ -181,6 +181,12 @@ const (
 	AgentServiceAccount = "virtual-kubelet"
 	// OffloadedNamespaceRole is the ClusterRole that an agent is bound to in each offloaded namespace (own).
 	OffloadedNamespaceRole = "liqo-offloaded-namespace"
+	// AgentNodesRole is the Role, in the tenant namespace at home, whose only rule lets the agent do [VerbServe] to the
+	// VirtualNodes by name: admission policies ask for it where RBAC does not know which node something is about (own).
+	AgentNodesRole = "liqo-virtual-kubelet-nodes"
+	// VerbServe is what the agent may do to its provider's VirtualNodes: write the status of the pods on their Nodes, let
+	// these pods go, and renew the Nodes' leases (own).
+	VerbServe = "serve"
 	// PeerServiceAccount is the ServiceAccount, in the consumer's tenant namespace on a provider, that the
 	// consumer's agent acts as there (own).
 	PeerServiceAccount = "liqo-consumer"

@@ -154,6 +154,7 @@ func (s *starter) Start(ctx context.Context) error {
 		Events: s.mgr.GetEventRecorder("controller-manager"), Tenants: evictions,
 	}
 	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}, Drains: evictions}
+	rights := &namespacemap.NodeRights{Home: home, Live: live}
 	approver, err := newApprover(home, live)
 	if err != nil {
 		return err
@@ -161,7 +162,7 @@ func (s *starter) Start(ctx context.Context) error {
 	quick := &namespacemap.Quick{Home: home, Events: s.mgr.GetEventRecorder("controller-manager")}
 	for _, r := range []interface {
 		SetupWithManager(mgr manager.Manager) error
-	}{offloadings, maps, approver, quick, evictions} {
+	}{offloadings, maps, rights, approver, quick, evictions} {
 		if err := r.SetupWithManager(s.mgr); err != nil {
 			return fmt.Errorf("set up the reconcilers: %w", err)
 		}
