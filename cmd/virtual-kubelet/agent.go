@@ -40,12 +40,14 @@ const (
 
 // agent joins the features of one peering in one manager.
 type agent struct {
-	opts   *options
-	mgr    manager.Manager
-	home   *rest.Config
-	away   *remote.Cluster
-	secret types.NamespacedName
-	scope  v1beta1.WatchScope
+	opts    *options
+	mgr     manager.Manager
+	home    *rest.Config
+	away    *remote.Cluster
+	secret  types.NamespacedName
+	mirrors *reflection.Mirror // once set up
+	events  *reflection.Events // as well
+	scope   v1beta1.WatchScope
 }
 
 // setUp registers everything with the manager; nothing works before that starts.
@@ -62,13 +64,15 @@ func (a *agent) setUp() error {
 	if err != nil {
 		return err
 	}
+	a.mirrors = mirror
 	tokens := provider.NewTokens(pods, clock.RealClock{})
 	return errors.Join(
 		a.mgr.Add(onEveryReplica(a.away.Run)),
 		a.renewal(),
 		a.sameScope(),
 		a.nodes(pods),
-		a.twins(tokens, pods, volumes, mirror),
+		// A pod asks the mirror whether what it needs is there, so that has to know of a twin first.
+		a.twins(mirror, tokens, pods, volumes, a.events),
 		a.mgr.Add(pods),
 		a.mgr.Add(tokens),
 		a.mgr.Add(mirror),
@@ -138,6 +142,7 @@ func (a *agent) pods() (*provider.Pods, error) {
 		NodeIPs: []string{a.opts.nodeIP},
 		Mapped:  provider.Mapped(a.mgr.GetClient(), a.opts.remoteClusterID),
 		Admit:   policy.admit, Fits: policy.fits, Health: a.away,
+		Baggage:      func(pod *corev1.Pod) string { return a.mirrors.Awaited(pod) },
 		ReleaseAfter: a.opts.releaseAfter, UnfitFor: a.opts.unfitFor,
 		Wide:     a.scope == v1beta1.WatchCluster,
 		Address:  addresses.Home,
@@ -243,7 +248,8 @@ func (a *agent) mirror(pods *provider.Pods, volumes *storage.Volumes) (*reflecti
 		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID), Policies: policies,
 		Kinds: reflection.Kinds(reflection.Facts{
 			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
-			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses, Volumes: volumes,
+			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,
+			IngressClasses: view.ingressClasses, Volumes: volumes,
 		}),
 		Events: recorder, ProblemsChanged: reports.Changed,
 		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
@@ -257,7 +263,8 @@ func (a *agent) mirror(pods *provider.Pods, volumes *storage.Volumes) (*reflecti
 	// whose the others are.
 	return mirror, errors.Join(
 		reports.SetupWithManager(a.mgr),
-		onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror)),
+		a.tellOf(home, away, counts, mirror, pods),
+		onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror.Refresh)),
 		onChange(a.mgr, &corev1.Node{}, refreshOnNewProviders(view, mirror)),
 	)
 }
@@ -279,15 +286,17 @@ func (a *agent) countingRecorder() (record.EventRecorder, error) {
 		}))
 }
 
-// refreshOnNewNodes returns a handler that reacts to another set of Nodes, not to every change of status.
-func refreshOnNewNodes(view *homeView, mirror *reflection.Mirror) func(*v1beta1.VirtualNode) {
-	var before []string
+// refreshOnNewNodes returns a handler that reacts to another set of Nodes, or of classes that they offer, not to every
+// change of status.
+func refreshOnNewNodes(view *homeView, refresh func()) func(*v1beta1.VirtualNode) {
+	var before string
 	return func(*v1beta1.VirtualNode) {
-		now, known := view.nodes()
-		slices.Sort(now)
-		if known && !slices.Equal(before, now) {
+		nodes, known := view.nodes()
+		slices.Sort(nodes)
+		now := fmt.Sprint(nodes, view.ingressClasses(), view.loadBalancerClasses())
+		if known && before != now {
 			before = now
-			mirror.Refresh()
+			refresh()
 		}
 	}
 }
