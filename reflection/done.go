@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 // finish remembers that the copy is right, and brings its status home.
@@ -25,7 +27,9 @@ func (l *look) done(outcome, version string) {
 		l.state.repairs = append(l.state.repairs, now)
 	}
 	l.state.hash, l.state.version, l.state.foreign = l.hash, version, false
-	if l.p.content(l.name) {
+	if left := l.contested(now); left > 0 {
+		l.queue.AddAfter(item{l.t.home, l.name}, left)
+	} else if l.p.content(l.name) {
 		l.problemsChanged(l.t.home)
 	}
 	l.opts.Metrics.count(l.opts.Destination, l.kind.resource, outcome)
@@ -36,6 +40,15 @@ func (l *look) done(outcome, version string) {
 
 // maxRepairs is how often in a minute a change that others made to one copy is undone.
 const maxRepairs = 5
+
+// contested returns for how long a conflict is not over yet although the copy is right: whoever changes it again and
+// again may only be slower than we are.
+func (l *look) contested(now time.Time) time.Duration {
+	if len(l.state.repairs) == 0 || l.p.problem(l.name).Reason != v1beta1.ProblemConflict {
+		return 0
+	}
+	return time.Minute - now.Sub(l.state.repairs[len(l.state.repairs)-1])
+}
 
 // budget returns how long to wait before the copy may be repaired once more. What home changed is no repair.
 func (l *look) budget() time.Duration {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -50,8 +51,20 @@ func shopful() map[string][]client.Object {
 		"secrets": {
 			secret("used", corev1.SecretTypeOpaque), secret("unused", corev1.SecretTypeOpaque),
 			secret("token", corev1.SecretTypeServiceAccountToken), secret("helm", helmRelease),
+			secret("tls", corev1.SecretTypeTLS), secret("hidden-tls", corev1.SecretTypeTLS),
 		},
+		"ingresses": {entrance("web", "tls", ""), entrance("hidden", "hidden-tls", skip)},
 	}
+}
+
+// entrance is an Ingress with a certificate.
+func entrance(name, certificate, annotation string) *networkingv1.Ingress {
+	out := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: testHome, Name: name, UID: "home-uid"}}
+	out.Spec.TLS = []networkingv1.IngressTLS{{SecretName: certificate}}
+	if annotation != "" {
+		out.Annotations = map[string]string{annotation: ""}
+	}
+	return out
 }
 
 // Whoever asks what is reflected must hear what the engine does, in the same words.

@@ -54,6 +54,13 @@ func (p *pair) allProblems() []v1beta1.ReflectionProblem {
 	return out
 }
 
+// problem returns that of a copy, an empty one when there is none.
+func (p *pair) problem(name string) v1beta1.ReflectionProblem {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.problems[name]
+}
+
 // complain notes the problem of a copy, and returns whether it is another than before.
 func (p *pair) complain(name string, problem v1beta1.ReflectionProblem) bool {
 	p.mu.Lock()

@@ -27,7 +27,8 @@ type conflictError struct{ who string }
 
 // Error says that we do less for a while.
 func (e *conflictError) Error() string {
-	return "conflict: " + e.who + fmt.Sprintf("; it is put right at most %d times a minute", maxRepairs)
+	return "conflict: " + e.who + fmt.Sprintf("; it is put right at most %d times a minute: change the object at home "+
+		"instead, or keep it there by annotation %s", maxRepairs, v1beta1.AnnotationSkipReflection)
 }
 
 // explain decides when to try again after an error, and tells the user once if it will not pass by itself. The
