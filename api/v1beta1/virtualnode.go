@@ -57,6 +57,17 @@ type VirtualNodeSpec struct {
 	// +optional
 	// +listType=atomic
 	LoadBalancerClasses []LoadBalancerType `json:"loadBalancerClasses,omitempty"`
+	// ReflectedResources are the custom resources that are reflected to the provider besides what always is, each as
+	// PLURAL.VERSION.GROUP: what their specs say goes there, their status comes back (own). What several VirtualNodes of
+	// one provider name is reflected once.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[a-z]([-a-z0-9]*[a-z0-9])?[.]v[1-9][0-9]*((alpha|beta)[1-9][0-9]*)?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$')",message="must be PLURAL.VERSION.GROUP, such as certificates.v1.cert-manager.io"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^[^.]+[.][^.]+[.](((flowcontrol|internal)[.]apiserver|rbac[.]authorization|admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates|coordination|discovery|events|metrics|networking|node|resource|scheduling|storage|storagemigration)[.]k8s[.]io|offloading[.]liqo[.]io)$')",reason=FieldValueForbidden,message="only custom resources can be reflected by name"
+	ReflectedResources []string `json:"reflectedResources,omitempty"`
 	// OffloadingPatch is applied to every remote pod.
 	// +optional
 	OffloadingPatch *OffloadingPatch `json:"offloadingPatch,omitempty"`

@@ -610,6 +610,11 @@ func (in *VirtualNodeSpec) DeepCopyInto(out *VirtualNodeSpec) {
 		*out = make([]LoadBalancerType, len(*in))
 		copy(*out, *in)
 	}
+	if in.ReflectedResources != nil {
+		in, out := &in.ReflectedResources, &out.ReflectedResources
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.OffloadingPatch != nil {
 		in, out := &in.OffloadingPatch, &out.OffloadingPatch
 		*out = new(OffloadingPatch)
