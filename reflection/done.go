@@ -27,6 +27,7 @@ func (l *look) done(outcome, version string) {
 		l.state.repairs = append(l.state.repairs, now)
 	}
 	l.state.hash, l.state.version, l.state.foreign = l.hash, version, false
+	l.state.source = edition(l.src)
 	if left := l.contested(now); left > 0 {
 		l.queue.AddAfter(item{l.t.home, l.name}, left)
 	} else if l.p.content(l.name) {

@@ -38,7 +38,7 @@ func (l *look) fresh() client.Object {
 // keep creates or corrects the copy.
 func (l *look) keep(ctx context.Context) (time.Duration, error) {
 	var err error
-	if l.hash, err = hashOf(l.fresh()); err != nil {
+	if l.hash, l.size, err = hashOf(l.fresh()); err != nil {
 		return 0, err
 	}
 	seen := l.p.seen(l.name)
@@ -65,7 +65,7 @@ func (l *look) create(ctx context.Context) (time.Duration, error) {
 		return wait, &conflictError{"somebody keeps deleting it"}
 	}
 	dst := l.fresh()
-	err := call(ctx, func(ctx context.Context) error {
+	err := l.write(ctx, func(ctx context.Context) error {
 		return l.opts.Away.client.Create(ctx, dst, client.FieldOwner(v1beta1.FieldManager))
 	})
 	if err != nil {
@@ -88,7 +88,7 @@ func (l *look) correct(ctx context.Context) (time.Duration, error) {
 		return 0, fmt.Errorf("read: %w", err)
 	}
 	if !ours(live, l.opts.Origin) {
-		*l.state = copyState{foreign: true, source: l.state.source}
+		*l.state = copyState{foreign: true}
 		return retryEach, errForeign
 	}
 	if live.GetDeletionTimestamp() != nil {
@@ -117,7 +117,7 @@ func (l *look) change(ctx context.Context, live, dst client.Object) (time.Durati
 	if err != nil {
 		return 0, err
 	}
-	err = call(ctx, func(ctx context.Context) error {
+	err = l.write(ctx, func(ctx context.Context) error {
 		return l.opts.Away.client.Patch(ctx, dst, patch, client.FieldOwner(v1beta1.FieldManager))
 	})
 	if err != nil {
@@ -126,23 +126,35 @@ func (l *look) change(ctx context.Context, live, dst client.Object) (time.Durati
 	return 0, l.finish(ctx, outcomePatch, dst)
 }
 
-// hashOf tells one desired copy from another, in memory only.
-func hashOf(obj client.Object) (uint64, error) {
+// hashOf tells one desired copy from another, in memory only. It also returns how large the copy is.
+func hashOf(obj client.Object) (hash uint64, size int, err error) {
 	text, err := json.Marshal(obj)
 	if err != nil {
-		return 0, fmt.Errorf("encode copy: %w", err)
+		return 0, 0, fmt.Errorf("encode copy: %w", err)
 	}
-	hash := fnv.New64a()
-	hash.Write(text)
-	return hash.Sum64(), nil
+	sum := fnv.New64a()
+	sum.Write(text)
+	return sum.Sum64(), len(text), nil
 }
 
-// callTimeout bounds each call to the provider.
-const callTimeout = 10 * time.Second
+// No call blocks for longer than maxPatience. An API server that is busy needs more than callTimeout to note the
+// owners of thousands of keys; then the same call again would not get further.
+const (
+	callTimeout = 10 * time.Second
+	maxPatience = 40 * time.Second
+	sizePerTick = 16 << 10 // for which an API server gets another second
+)
 
-// call bounds one call to the provider.
+// call bounds one call.
 func call(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return f(ctx)
+}
+
+// write bounds one write of the copy.
+func (l *look) write(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, min(maxPatience, callTimeout+time.Duration(l.size/sizePerTick)*time.Second))
 	defer cancel()
 	return f(ctx)
 }

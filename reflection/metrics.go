@@ -11,6 +11,7 @@ import (
 type Metrics struct {
 	passes  *prometheus.CounterVec
 	latency *prometheus.HistogramVec
+	objects *objects
 }
 
 // Outcomes of one look at one object, the values of label outcome.
@@ -37,8 +38,9 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Help:    "Time from a change at home to the write on the provider.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 15),
 		}, []string{"destination", "resource"}),
+		objects: newObjects(),
 	}
-	for _, c := range []prometheus.Collector{m.passes, m.latency} {
+	for _, c := range []prometheus.Collector{m.passes, m.latency, m.objects} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

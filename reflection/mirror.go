@@ -119,6 +119,7 @@ func (r *reflector) join(known map[string]*reflector) error {
 
 // Start works until ctx is done and everything that it began has ended.
 func (m *Mirror) Start(ctx context.Context) error {
+	defer m.opts.Metrics.objects.count(m)()
 	m.mu.Lock()
 	m.ctx = ctx
 	for _, r := range m.reflectors {

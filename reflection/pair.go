@@ -43,7 +43,7 @@ type pair struct {
 type copyState struct {
 	hash    uint64      // of what it should be, when it was last seen right
 	version string      // its resourceVersion, when it was last seen right
-	source  string      // the edition of the home object that was last examined
+	source  string      // the edition of the home object for which that, or the verdict, holds
 	verdict verdict     // what came of that
 	foreign bool        // the name is taken by an object that is not ours
 	since   time.Time   // when it became unwanted

@@ -18,6 +18,7 @@ type look struct {
 	src   client.Object // at home; nil when it is gone
 	news  bool          // home has changed the object since it was last examined
 	hash  uint64        // of the desired copy
+	size  int           // of it, in bytes
 }
 
 // reconcile makes one copy what it should be, with at most one write to each cluster. It returns when to look again if
@@ -76,8 +77,8 @@ func (l *look) decide(ctx context.Context) (time.Duration, error) {
 	if v, err = l.examine(l.src, forced); err != nil {
 		return retryUnready, err
 	}
-	l.state.source, l.state.verdict = edition(l.src), v
-	if v.why != "" {
+	if l.state.verdict = v; v.why != "" {
+		l.state.source = edition(l.src)
 		return l.remove(ctx, v)
 	}
 	l.state.since = time.Time{}
@@ -98,7 +99,7 @@ func (l *look) rest(ctx context.Context) (time.Duration, error) {
 	if v := l.state.verdict; v.why != "" {
 		return l.remove(ctx, v)
 	}
-	l.state.since = time.Time{}
+	l.state.since, l.hash = time.Time{}, l.state.hash
 	l.done(outcomeNoop, l.state.version)
 	return 0, nil
 }
