@@ -45,6 +45,8 @@ type world struct {
 	provider   remote.Credential
 	pods       *pods
 	events     *record.FakeRecorder
+	policies   reflection.Policies
+	classes    []v1beta1.IngressType
 	stop       func()
 	mirror     *reflection.Mirror
 }
@@ -150,6 +152,8 @@ func (w *world) start() {
 		ClusterOf: clusterOf,
 		Pods:      w.pods,
 		Reach:     w.reach(),
+
+		IngressClasses: func() []v1beta1.IngressType { return w.classes },
 		LoadBalancerClasses: func() []v1beta1.LoadBalancerType {
 			return []v1beta1.LoadBalancerType{{LoadBalancerClassName: "provider.example/lb", Default: true}}
 		},
@@ -158,7 +162,7 @@ func (w *world) start() {
 		Origin: origin, Destination: destination,
 		Home:  reflection.NewSources(reflection.SourceOptions{Client: home, Cluster: "home"}),
 		Away:  reflection.NewSources(reflection.SourceOptions{Client: away, Cluster: destination}),
-		Kinds: reflection.Kinds(facts), Events: w.events, Metrics: metrics,
+		Kinds: reflection.Kinds(facts), Policies: w.policies, Events: w.events, Metrics: metrics,
 	})
 	if err != nil {
 		w.t.Fatal(err)

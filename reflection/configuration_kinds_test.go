@@ -1,0 +1,99 @@
+package reflection_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/twinspace/twinspace/e2e/env"
+)
+
+// grant does to the roles of a cluster what a component of the manifests does to those that are applied.
+func (w *world) grant(c *env.Cluster, component string) {
+	w.t.Helper()
+	root, err := env.RepositoryRoot()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "manifests", "components", component, "kustomization.yaml"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var kustomization struct {
+		Patches []struct {
+			Target struct{ Name string }
+			Patch  string
+		}
+	}
+	if err := yaml.Unmarshal(text, &kustomization); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, p := range kustomization.Patches {
+		patch, err := yaml.YAMLToJSON([]byte(p.Patch))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: p.Target.Name}}
+		if err := c.Client().Patch(w.t.Context(), role, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// moreKinds also shows what a kind takes: a file, a line in the list, and the rights.
+func (w *world) moreKinds() {
+	policy := func(namespace string) *networkingv1.NetworkPolicy {
+		return &networkingv1.NetworkPolicy{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "closed"},
+			Spec:       networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
+		}
+	}
+	budget := func(namespace string) *policyv1.PodDisruptionBudget {
+		return &policyv1.PodDisruptionBudget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "two"},
+			Spec: policyv1.PodDisruptionBudgetSpec{
+				Selector:     &metav1.LabelSelector{MatchLabels: one("app", "web")},
+				MinAvailable: ptr.To(intstr.FromInt32(2)),
+			},
+		}
+	}
+	atHome, err := w.home.Audit()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.under("networkpolicies=None")
+	home, away := w.offload("more")
+	w.create(w.home, policy(home), budget(home), configMap(home, "settings", one("a", "1")))
+	eventually(w, configMap(away, "settings", nil), at(away, "settings"), "created", is("a", "1"))
+	w.settled()
+	for _, did := range w.audited(atHome, func(user string, _ bool) bool { return strings.HasSuffix(user, ":virtual-kubelet") }) {
+		if strings.Contains(did, " networkpolicies/") || strings.Contains(did, " poddisruptionbudgets/") {
+			w.t.Errorf("a kind that is off is looked at: %s", did)
+		}
+	}
+
+	w.grant(w.home, "more-kinds")
+	w.grant(w.away, "more-kinds-provider")
+	w.under("networkpolicies=DenyList,poddisruptionbudgets=DenyList")
+	w.mirror.TwinReady(home, away)
+	closed, two := policy(home), budget(home)
+	eventually(w, &networkingv1.NetworkPolicy{}, at(away, "closed"), "created", there)
+	eventually(w, &policyv1.PodDisruptionBudget{}, at(away, "two"), "created", there)
+	change(w, w.home, two, func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = ptr.To(intstr.FromInt32(1)) })
+	eventually(w, &policyv1.PodDisruptionBudget{}, at(away, "two"), "changed", func(b *policyv1.PodDisruptionBudget) bool {
+		return b.Spec.MinAvailable.IntValue() == 1
+	})
+	w.delete(w.home, closed, two)
+	w.eventuallyGone(&networkingv1.NetworkPolicy{}, away, "closed")
+	w.eventuallyGone(&policyv1.PodDisruptionBudget{}, away, "two")
+}
