@@ -71,6 +71,10 @@ const (
 	// AnnotationHomeUID is the UID of the home object on every object reflected to a provider, pods included (own).
 	AnnotationHomeUID = "offloading.liqo.io/home-uid"
 
+	// AnnotationStatusFrom (own), on a reflected custom resource, is the id of the cluster whose copy's status counts when
+	// the namespace has several twins; without it, the first by name.
+	AnnotationStatusFrom = "offloading.liqo.io/status-from"
+
 	// AnnotationSkipReflection keeps an object at home, whatever the policy; any value but "false" counts.
 	AnnotationSkipReflection = "liqo.io/skip-reflection"
 	// AnnotationAllowReflection reflects an object, whatever the policy; any value but "false" counts.

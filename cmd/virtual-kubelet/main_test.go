@@ -41,6 +41,11 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 			[]string{"--remote-cidr-map", "10.0.0.0/16=10.1.0.0/16", "--home-cidr-map", "10.1.0.0/16=10.2.0.0/16"},
 			[]string{"--remote-cidr-map and --home-cidr-map: 10.1.0.0/16 would mean"},
 		},
+		"custom resources": {[]string{"--reflect-resources", "widgets.v1.example.com,gadgets.v2.example.com"}, nil},
+		"custom resources that are none": {
+			[]string{"--reflect-resources", "pods.v1"},
+			[]string{`--reflect-resources: "pods.v1": must be PLURAL.VERSION.GROUP`},
+		},
 		"no rate":               {[]string{"--remote-api-qps", "0"}, []string{"--remote-api-qps: must be more than 0"}},
 		"a host for an address": {[]string{"--node-ip", "here"}, []string{"--node-ip", "here"}},
 		"every mistake at once": {

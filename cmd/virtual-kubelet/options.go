@@ -36,7 +36,8 @@ type options struct {
 
 	watchScope string
 
-	reflect []string
+	reflect          []string
+	reflectResources []string
 
 	awayCIDRs, homeCIDRs []string
 
@@ -88,6 +89,9 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.homeCIDRs, "home-cidr-map", o.homeCIDRs,
 		"Where pods on the provider reach what home reaches, as such pairs, for endpoints that do not run there; what is in "+
 			"none is reached as it is.")
+	fs.StringSliceVar(&o.reflectResources, "reflect-resources", o.reflectResources,
+		"PLURAL.VERSION.GROUP, repeated or comma-separated: custom resources that are reflected besides those that "+
+			"VirtualNodes name in spec.reflectedResources.")
 	fs.StringSliceVar(&o.reflect, "reflect", o.reflect,
 		"RESOURCE=POLICY, repeated or comma-separated: which objects of a kind are reflected where that is not as the "+
 			"kind has it. RESOURCE is a plural name, with the group for custom resources; POLICY is DenyList, AllowList, "+
@@ -112,6 +116,9 @@ func (o *options) validate() error {
 	errs = append(errs, o.patience()...)
 	if _, err := reflection.ParsePolicies(o.reflect); err != nil {
 		errs = append(errs, fmt.Errorf("--reflect: %w", err))
+	}
+	if _, err := reflection.ParseCustomResources(o.reflectResources); err != nil {
+		errs = append(errs, fmt.Errorf("--reflect-resources: %w", err))
 	}
 	if _, err := o.access(); err != nil {
 		errs = append(errs, err)
