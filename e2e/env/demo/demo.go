@@ -120,7 +120,22 @@ func (s *Story) application(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	_, err := s.database(ctx)
+	return err
+}
+
+// database waits until the database runs and returns its pod.
+func (s *Story) database(ctx context.Context) (*corev1.Pod, error) {
+	home, db := s.Env.Consumer().Client(), &corev1.Pod{}
+	return db, s.until(ctx, "the database", func(ctx context.Context) (string, error) {
+		if err := home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "db-0"}, db); err != nil {
+			return "", err
+		}
+		if db.Status.Phase != corev1.PodRunning {
+			return "db-0 is " + string(db.Status.Phase), nil
+		}
+		return "", nil
+	})
 }
 
 // unpack writes the files of a tree into a folder.
@@ -160,7 +175,7 @@ func (s *Story) twins(ctx context.Context) error {
 	s.title("Where the pods really are",
 		"On each provider the namespace has a twin, "+s.twin+", and in it the pods that this provider runs,",
 		"on its own nodes, placed by its own scheduler; and the configuration that these pods read.",
-		"Secrets go only where a pod refers to them.")
+		"Secrets go only where a pod or an Ingress refers to them.")
 	for _, provider := range s.Env.Providers() {
 		if err := s.kubectl(ctx, provider.Name, "-n", s.twin, "get", "pods,configmaps,secrets"); err != nil {
 			return err
@@ -223,16 +238,8 @@ func (s *Story) volume(ctx context.Context) error {
 	s.title("Data stay where they are",
 		"The database asked for a volume of class liqo. It was made on the cluster where its pod went, and a volume at home",
 		"stands for it, which keeps the pod there: other nodes do not have these data.")
-	home, db := s.Env.Consumer().Client(), &corev1.Pod{}
-	if err := s.until(ctx, "the database", func(ctx context.Context) (string, error) {
-		if err := home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "db-0"}, db); err != nil {
-			return "", err
-		}
-		if db.Status.Phase != corev1.PodRunning {
-			return "db-0 is " + string(db.Status.Phase), nil
-		}
-		return "", nil
-	}); err != nil {
+	db, err := s.database(ctx)
+	if err != nil {
 		return err
 	}
 	return errors.Join(
