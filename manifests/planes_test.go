@@ -34,6 +34,7 @@ func TestOnAnAPIServer(t *testing.T) {
 		t.Run(overlay, func(t *testing.T) { applied(t, home, overlay) })
 	}
 	t.Run("policies", func(t *testing.T) { policies(t, home) })
+	t.Run("volumes", func(t *testing.T) { volumes(t, home) })
 	t.Run("policies fail closed", func(t *testing.T) { closed(t, home.Client()) })
 }
 
