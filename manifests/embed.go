@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
@@ -41,7 +42,32 @@ func Objects(dir string) ([]*unstructured.Unstructured, error) {
 		}
 		objects = append(objects, more...)
 	}
-	return objects, nil
+	return objects, shareRules(objects)
+}
+
+// rulesOf, on a ClusterRole, names the one whose rules it has as well.
+const rulesOf = "offloading.liqo.io/rules-of"
+
+// shareRules does what the replacements of the kustomization files do.
+func shareRules(objects []*unstructured.Unstructured) error {
+	rules := map[string]any{}
+	for _, object := range objects {
+		if object.GetKind() == "ClusterRole" {
+			rules[object.GetName()] = object.Object["rules"]
+		}
+	}
+	for _, object := range objects {
+		from := object.GetAnnotations()[rulesOf]
+		if from == "" {
+			continue
+		}
+		shared, ok := rules[from].([]any)
+		if !ok {
+			return fmt.Errorf("ClusterRole %s has the rules of %s, which there is not", object.GetName(), from)
+		}
+		object.Object["rules"] = runtime.DeepCopyJSONValue(shared)
+	}
+	return nil
 }
 
 // File returns the objects of one file of [Files].

@@ -87,7 +87,7 @@ func rules(t *testing.T, dir string) map[string][]rbacv1.PolicyRule {
 	t.Helper()
 	out := map[string][]rbacv1.PolicyRule{}
 	for _, o := range objects(t, dir) {
-		if o.GetKind() != "ClusterRole" && o.GetKind() != "Role" {
+		if o.GetKind() != "ClusterRole" && o.GetKind() != "Role" || o.GetAnnotations()[rulesOf] != "" {
 			continue
 		}
 		var role rbacv1.ClusterRole // a Role has the same rules
