@@ -216,7 +216,7 @@ func (r *Reports) mapEvents() handler.TypedEventHandler[*v1beta1.NamespaceMap, T
 			if !mine(e.Object) {
 				return
 			}
-			q.Add(TwinKey{Home: aboutPolicies})
+			q.AddAfter(TwinKey{Home: aboutPolicies}, gather) // custom resources are looked for first
 			homes := sets.KeySet(e.Object.Status.CurrentMapping).Union(sets.KeySet(e.Object.Status.Reflection))
 			for home := range homes {
 				q.Add(TwinKey{Home: home})

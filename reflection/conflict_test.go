@@ -59,6 +59,24 @@ func TestAConflictIsOverWhenNobodyHasFoughtForAMinute(t *testing.T) {
 	}
 }
 
+func TestALookBetweenTwoRepairsDoesNotBeginTheCountAnew(t *testing.T) {
+	h := newHarness(t)
+	h.has(configMap("settings"))
+	h.settle("configmaps", "settings")
+	for range maxRepairs {
+		h.meddle(func(c client.Client) error { return edit(t.Context(), c, "settings", "theirs") })
+		h.settle("configmaps", "settings")
+		h.settle("configmaps", "settings") // our own change comes through the watch
+	}
+	h.fight("settings")
+	if diff := cmp.Diff(map[string]string{"settings": v1beta1.ProblemConflict}, h.reasons()); diff != "" {
+		t.Errorf("-want,+got:\n%s", diff)
+	}
+	if got := copied(h, &corev1.ConfigMap{}, "settings"); got.Data["key"] != "theirs" {
+		t.Error("it was put right more often than that")
+	}
+}
+
 func TestAConflictIsLookedAtAgainWhenItMayBeOver(t *testing.T) {
 	h := newHarness(t)
 	h.has(configMap("settings"))

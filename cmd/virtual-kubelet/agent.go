@@ -264,7 +264,7 @@ func (a *agent) mirror(pods *provider.Pods, volumes *storage.Volumes) (*reflecti
 	return mirror, errors.Join(
 		reports.SetupWithManager(a.mgr),
 		a.tellOf(home, away, counts, mirror, pods),
-		a.customResources(view, mirror, recorder),
+		a.customResources(view, published(mirror, reports), recorder),
 		onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror.Refresh)),
 		onChange(a.mgr, &corev1.Node{}, refreshOnNewProviders(view, mirror)),
 	)

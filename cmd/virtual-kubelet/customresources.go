@@ -17,13 +17,15 @@ import (
 )
 
 // customResources has those reflected that the command line or a VirtualNode of the provider names.
-func (a *agent) customResources(view *homeView, mirror *reflection.Mirror, recorder record.EventRecorder) error {
+func (a *agent) customResources(
+	view *homeView, reflect func(kinds ...reflection.Reflected) error, recorder record.EventRecorder,
+) error {
 	home, err := a.homeClientset()
 	if err != nil {
 		return err
 	}
 	custom := reflection.NewCustomResources(reflection.CustomResourcesOptions{
-		Discover: home.Discovery().ServerResourcesForGroupVersion, Reflect: mirror.Reflect, Speaks: view.speaks,
+		Discover: home.Discovery().ServerResourcesForGroupVersion, Reflect: reflect, Speaks: view.speaks,
 		Tell: func(message string) {
 			nodes, _ := view.virtualNodes()
 			for i := range nodes {

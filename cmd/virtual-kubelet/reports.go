@@ -21,3 +21,11 @@ func (r reflecting) Policies() map[string]string {
 	}
 	return out
 }
+
+// published has other kinds reflected, and says at home that they are.
+func published(mirror *reflection.Mirror, reports *namespacemap.Reports) func(kinds ...reflection.Reflected) error {
+	return func(kinds ...reflection.Reflected) error {
+		defer reports.PoliciesChanged()
+		return mirror.Reflect(kinds...)
+	}
+}
