@@ -13,9 +13,9 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/authorization/authorizerfactory"
-	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
@@ -44,11 +44,7 @@ func DelegatedAuth(config *rest.Config) (Auth, error) {
 	if err != nil {
 		return Auth{}, fmt.Errorf("make a client of home: %w", err)
 	}
-	ca, err := dynamiccertificates.NewDynamicCAFromConfigMapController("client-ca", "kube-system",
-		"extension-apiserver-authentication", "client-ca-file", home)
-	if err != nil {
-		return Auth{}, fmt.Errorf("watch client CA: %w", err)
-	}
+	ca := &clientCA{home: home, clock: clock.RealClock{}}
 	backoff := &wait.Backoff{Duration: 500 * time.Millisecond, Factor: 1.5, Jitter: 0.2, Steps: 3}
 	authn, _, err := authenticatorfactory.DelegatingAuthenticatorConfig{
 		TokenAccessReviewClient: home.AuthenticationV1(), TokenAccessReviewTimeout: callTimeout,
@@ -64,7 +60,7 @@ func DelegatedAuth(config *rest.Config) (Auth, error) {
 	if err != nil {
 		return Auth{}, fmt.Errorf("set up authorization: %w", err)
 	}
-	return Auth{authenticator: authn, authorizer: authz, runner: func(ctx context.Context) { ca.Run(ctx, 1) }}, nil
+	return Auth{authenticator: authn, authorizer: authz, runner: ca.run}, nil
 }
 
 func (a Auth) run(ctx context.Context) {
