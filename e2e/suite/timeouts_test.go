@@ -25,6 +25,9 @@ const (
 	patience, grudge = 20 * time.Second, 30 * time.Second
 	// left is how soon a Secret must have left a provider after the last reference to it.
 	left = 30 * time.Second
+	// contested is until what others do to copies is over for sure: a minute until it is put right once more, and one in
+	// which nobody undoes that.
+	contested = 3 * time.Minute
 	// idle is for how long a system that is left alone is watched.
 	idle = time.Minute
 	// poll is how often a condition is looked at.
