@@ -122,19 +122,44 @@ func (w *watches) each(cluster string, added float64) float64 {
 	return added / float64(w.Namespaces)
 }
 
+// What one more namespace, or in scope cluster the first one, adds: a watch of Services, EndpointSlices, ConfigMaps,
+// Ingresses and claims at home for each peering; on the provider, of pods besides. Events are watched for each twin, or
+// from the beginning. Where something refers to a Secret, there is one more on both sides, in either scope.
+const (
+	watchesAtHome     = 5
+	watchesOnProvider = 6
+	watchesOfEvents   = 1
+)
+
+// formula returns how many watches the namespaces should add on an API server.
+func (w *watches) formula(cluster string) int {
+	switch {
+	case cluster == env.Consumer && w.Scope == scopeNamespace:
+		return watchesAtHome * w.Namespaces * w.Providers
+	case cluster == env.Consumer:
+		return watchesAtHome * w.Providers
+	case w.Scope == scopeNamespace:
+		return (watchesOnProvider + watchesOfEvents) * w.Namespaces
+	default:
+		return watchesOnProvider
+	}
+}
+
 func (w *watches) print(out io.Writer) {
 	fmt.Fprintf(out, "\nWatches, scope %s, %d namespaces on %d providers:\n", w.Scope, w.Namespaces, w.Providers)
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "  API server\twithout\twith\tadded\tper namespace and peering\n")
+	fmt.Fprintf(t, "  API server\twithout\twith\tadded\tformula\tper namespace and peering\n")
 	clusters := slices.Sorted(maps.Keys(w.After))
 	for _, c := range clusters {
 		before, after := sum(w.Before[c]), sum(w.After[c])
-		fmt.Fprintf(t, "  %s\t%.0f\t%.0f\t%.0f\t%.2f\n", c, before, after, after-before, w.each(c, after-before))
+		fmt.Fprintf(t, "  %s\t%.0f\t%.0f\t%.0f\t%d\t%.2f\n",
+			c, before, after, after-before, w.formula(c), w.each(c, after-before))
 	}
 	_ = t.Flush() // as above
 	for _, c := range clusters {
 		fmt.Fprintf(out, "  %s: %s\n", c, strings.Join(w.added(c), ", "))
 	}
+	slices.SortStableFunc(w.Memory, func(a, b memory) int { return strings.Compare(a.Cluster, b.Cluster) })
 	for _, m := range w.Memory {
 		if m.Component == env.APIServer || m.Component == env.Manager || strings.HasPrefix(m.Component, env.Agent) {
 			fmt.Fprintf(out, "  %s %s: %.0f MiB\n", m.Cluster, m.Component, mib(m.Bytes))

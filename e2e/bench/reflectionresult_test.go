@@ -49,8 +49,8 @@ func TestTheReportOnReflectionHasEveryFigure(t *testing.T) {
 		"in use                     40.0          60.0               4.00",
 		"resident                   80.0          120.0              8.00",
 		"Watches, scope namespace, 10 namespaces on 2 providers:",
-		"consumer     4         43     39      1.95",
-		"provider-1   4         14     10      1.00",
+		"consumer     4         43     39      100       1.95",
+		"provider-1   4         14     10      70        1.00",
 		"consumer: +40 services\n",
 		"consumer kube-apiserver: 300 MiB",
 	} {
@@ -86,6 +86,20 @@ func TestWhatARestartWritesIsCountedWhereTheObjectsAre(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, r); diff != "" {
 		t.Errorf("(-want,+got):\n%s", diff)
+	}
+}
+
+func TestTheFormulaOfWatchesGrowsWithNamespacesInOneScopeOnly(t *testing.T) {
+	for scope, want := range map[string]map[string]int{
+		scopeNamespace: {env.Consumer: 3000, "provider-1": 1400},
+		scopeCluster:   {env.Consumer: 15, "provider-1": 6},
+	} {
+		w := &watches{Scope: scope, Namespaces: 200, Providers: 3}
+		for cluster, n := range want {
+			if got := w.formula(cluster); got != n {
+				t.Errorf("scope %s adds %d on %s, want %d", scope, got, cluster, n)
+			}
+		}
 	}
 }
 
