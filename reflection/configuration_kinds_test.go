@@ -9,45 +9,39 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/env"
 )
 
-// grant does to the roles of a cluster what a component of the manifests does to those that are applied.
-func (w *world) grant(c *env.Cluster, component string) {
+// grant applies a role of the manifests, and does what Kubernetes' controller-manager, which does not run here, does
+// with its label.
+func (w *world) grant(c *env.Cluster, file, aggregated string) {
 	w.t.Helper()
 	root, err := env.RepositoryRoot()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(root, "manifests", "components", component, "kustomization.yaml"))
+	text, err := os.ReadFile(filepath.Join(root, "manifests", "components", "more-kinds", file))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	var kustomization struct {
-		Patches []struct {
-			Target struct{ Name string }
-			Patch  string
-		}
-	}
-	if err := yaml.Unmarshal(text, &kustomization); err != nil {
+	more := &rbacv1.ClusterRole{}
+	if err := yaml.UnmarshalStrict(text, more); err != nil {
 		w.t.Fatal(err)
 	}
-	for _, p := range kustomization.Patches {
-		patch, err := yaml.YAMLToJSON([]byte(p.Patch))
-		if err != nil {
-			w.t.Fatal(err)
+	w.create(c, more)
+	change(w, c, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: aggregated}}, func(role *rbacv1.ClusterRole) {
+		selector, err := metav1.LabelSelectorAsSelector(&role.AggregationRule.ClusterRoleSelectors[0])
+		if err != nil || !selector.Matches(labels.Set(more.Labels)) {
+			w.t.Errorf("%s is not added to %s: %v", file, aggregated, err)
 		}
-		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: p.Target.Name}}
-		if err := c.Client().Patch(w.t.Context(), role, client.RawPatch(types.JSONPatchType, patch)); err != nil {
-			w.t.Fatal(err)
-		}
-	}
+		role.Rules = append(role.Rules, more.Rules...)
+	})
 }
 
 // moreKinds also shows what a kind takes: a file, a line in the list, and the rights.
@@ -82,8 +76,8 @@ func (w *world) moreKinds() {
 		}
 	}
 
-	w.grant(w.home, "more-kinds")
-	w.grant(w.away, "more-kinds-provider")
+	w.grant(w.home, "home.yaml", v1beta1.OffloadedNamespaceRole)
+	w.grant(w.away, "provider.yaml", v1beta1.TwinRole)
 	w.under("networkpolicies=DenyList,poddisruptionbudgets=DenyList")
 	w.mirror.TwinReady(home, away)
 	closed, two := policy(home), budget(home)

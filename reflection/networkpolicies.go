@@ -10,6 +10,8 @@ func NetworkPolicies() Kind[*networkingv1.NetworkPolicy] {
 		Resource: "networkpolicies",
 		New:      func() *networkingv1.NetworkPolicy { return &networkingv1.NetworkPolicy{} },
 		Policy:   PolicyNone,
-		Mirror:   func(dst, src *networkingv1.NetworkPolicy) { dst.Spec = src.Spec },
+		// The rights that can be added are those in offloaded namespaces.
+		PerNamespace: true,
+		Mirror:       func(dst, src *networkingv1.NetworkPolicy) { dst.Spec = src.Spec },
 	}
 }

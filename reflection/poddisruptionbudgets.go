@@ -9,6 +9,8 @@ func PodDisruptionBudgets() Kind[*policyv1.PodDisruptionBudget] {
 		Resource: "poddisruptionbudgets",
 		New:      func() *policyv1.PodDisruptionBudget { return &policyv1.PodDisruptionBudget{} },
 		Policy:   PolicyNone,
-		Mirror:   func(dst, src *policyv1.PodDisruptionBudget) { dst.Spec = src.Spec },
+		// The rights that can be added are those in offloaded namespaces.
+		PerNamespace: true,
+		Mirror:       func(dst, src *policyv1.PodDisruptionBudget) { dst.Spec = src.Spec },
 	}
 }
