@@ -107,3 +107,47 @@ func TestOfOtherProvidersNodesOnlyTheProviderIsKept(t *testing.T) {
 		})
 	}
 }
+
+func TestIngressClassesOfAllVirtualNodes(t *testing.T) {
+	offers := func(name string) func(*v1beta1.VirtualNodeSpec) {
+		return func(spec *v1beta1.VirtualNodeSpec) {
+			spec.IngressClasses = []v1beta1.IngressType{{IngressClassName: name, Default: true}}
+		}
+	}
+	view := viewOf(t, virtualNode("b", offers("traefik")), virtualNode("a", offers("nginx")))
+	want := []v1beta1.IngressType{
+		{IngressClassName: "nginx", Default: true}, {IngressClassName: "traefik", Default: true},
+	}
+	if diff := cmp.Diff(want, view.ingressClasses()); diff != "" {
+		t.Errorf("-want,+got:\n%s", diff)
+	}
+}
+
+func TestReflectionLooksAgainWhenVirtualNodesOfferSomethingElse(t *testing.T) {
+	vn := virtualNode("a", func(*v1beta1.VirtualNodeSpec) {})
+	view := viewOf(t, vn)
+	looks := 0
+	changed := refreshOnNewNodes(view, func() { looks++ })
+	for _, step := range []struct {
+		name   string
+		change func()
+		want   int
+	}{
+		{"it is seen", func() {}, 1},
+		{"its status changes", func() { vn.Status.Conditions = []v1beta1.VirtualNodeCondition{{Type: "Node"}} }, 1},
+		{"it offers a class", func() {
+			vn.Spec.IngressClasses = []v1beta1.IngressType{{IngressClassName: "nginx"}}
+		}, 2},
+		{"that is for all now", func() { vn.Spec.IngressClasses[0].Default = true }, 3},
+		{"it has a Node no more", func() { vn.Spec.CreateNode = ptr.To(false) }, 4},
+	} {
+		step.change()
+		if err := view.home.Update(t.Context(), vn); err != nil {
+			t.Fatal(err)
+		}
+		changed(vn)
+		if looks != step.want {
+			t.Errorf("%s: want %d looks, got %d", step.name, step.want, looks)
+		}
+	}
+}
