@@ -29,6 +29,11 @@ func (l *look) feedBack(ctx context.Context, copied client.Object) error {
 	if err := l.patchStatus(ctx, want, patch); err != nil {
 		return fmt.Errorf("write status at home: %w", err)
 	}
+	told := want.DeepCopyObject().(client.Object)
+	if l.kind.feedback(told, copied); !equality.Semantic.DeepEqual(told, want) {
+		l.bare.Store(false)
+		return errNoStatus
+	}
 	l.state.source = edition(want)
 	l.opts.Metrics.count(l.opts.Destination, l.kind.resource, outcomeFeedback)
 	return nil
@@ -38,29 +43,20 @@ func (l *look) feedBack(ctx context.Context, copied client.Object) error {
 var errNoStatus = errors.New("the status was not taken")
 
 // patchStatus writes the status of a home object, through the subresource if the kind has one: kinds of custom
-// resources can be without, and get one later.
-func (l *look) patchStatus(ctx context.Context, want client.Object, patch client.Patch) error {
-	home, ask := l.opts.Home.client, want.DeepCopyObject().(client.Object)
+// resources can be without, and get one later. It returns the answer in obj.
+func (l *look) patchStatus(ctx context.Context, obj client.Object, patch client.Patch) error {
+	home := l.opts.Home.client
 	if !l.bare.Load() {
 		err := call(ctx, func(ctx context.Context) error {
-			return home.Status().Patch(ctx, ask, patch, client.FieldOwner(v1beta1.FieldManager))
+			return home.Status().Patch(ctx, obj, patch, client.FieldOwner(v1beta1.FieldManager))
 		})
 		if !apierrors.IsNotFound(err) {
-			want.SetResourceVersion(ask.GetResourceVersion())
 			return err
 		}
 	}
 	err := call(ctx, func(ctx context.Context) error {
-		return home.Patch(ctx, ask, patch, client.FieldOwner(v1beta1.FieldManager))
+		return home.Patch(ctx, obj, patch, client.FieldOwner(v1beta1.FieldManager))
 	})
-	if err != nil {
-		return err
-	}
-	taken := ask.GetResourceVersion() != l.src.GetResourceVersion()
-	l.bare.Store(taken)
-	if !taken {
-		return errNoStatus
-	}
-	want.SetResourceVersion(ask.GetResourceVersion())
-	return nil
+	l.bare.Store(err == nil)
+	return err
 }

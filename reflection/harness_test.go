@@ -69,7 +69,8 @@ func newHarness(t *testing.T, away ...client.Object) *harness {
 	}
 	h.away = interceptor.NewClient(fake.NewClientBuilder().WithScheme(testScheme(t)).WithReturnManagedFields().
 		WithObjects(away...).Build(), h.recording(&h.calls, &h.refuse))
-	h.home = interceptor.NewClient(fake.NewClientBuilder().WithScheme(testScheme(t)).Build(),
+	h.home = interceptor.NewClient(
+		fake.NewClientBuilder().WithScheme(testScheme(t)).WithStatusSubresource(&corev1.Service{}).Build(),
 		h.recordingHome())
 	h.restart()
 	return h
@@ -113,6 +114,15 @@ func (h *harness) recording(
 				return err
 			}
 			return c.Patch(ctx, o, p, opts...)
+		},
+		SubResourcePatch: func(
+			ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch,
+			opts ...client.SubResourcePatchOption,
+		) error {
+			if err := note(sub, o); err != nil {
+				return err
+			}
+			return c.SubResource(sub).Patch(ctx, o, p, opts...)
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			if err := note("delete", o); err != nil {
