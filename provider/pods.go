@@ -72,8 +72,8 @@ type PodsOptions struct {
 	// Wide has one watch for the pods of all twins, which needs the right to watch pods in all namespaces of the
 	// provider; else there is one for each twin.
 	Wide bool
-	// Address returns where home reaches an address of the provider's pods, or false for one that is none of theirs; nil
-	// means as it is.
+	// Address returns where home reaches an address of the provider's pods, or false for one that is none of theirs;
+	// nil means as it is.
 	Address func(away netip.Addr) (home netip.Addr, ok bool)
 	// Access is how pods reach an API server; the zero value gives them none.
 	Access translate.Access

@@ -164,7 +164,8 @@ func TestHintsForTheProvidersProxies(t *testing.T) {
 		},
 		"traffic stays close": {distributed("PreferClose"), hinted("a"), hinted("provider-2"), hinted("home")},
 		"traffic prefers its node": {
-			distributed("PreferSameNode"), hinted("a", "home"), hinted("provider-2", "provider-2"), hinted("home", "home"),
+			distributed("PreferSameNode"),
+			hinted("a", "home"), hinted("provider-2", "provider-2"), hinted("home", "home"),
 		},
 		"a way that we do not know": {distributed("PreferTheMoon"), none, none, none},
 		"an annotation leaves it to Kubernetes": {
@@ -235,7 +236,7 @@ func TestEndpointsAreTranslatedForTheProvider(t *testing.T) {
 	}
 }
 
-// An API server takes up to 1,000 endpoints in a slice, and 100 of them go into one at home unless it is told otherwise.
+// An API server takes up to 1,000 endpoints in a slice, and home puts 100 into one unless it is told otherwise.
 func TestManyEndpointsStayInTheirSlices(t *testing.T) {
 	kind, seen := EndpointSlices(facts()), map[string]int{}
 	for n, size := range []int{1000, 1000, 500, 100, 1} {

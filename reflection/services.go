@@ -45,7 +45,8 @@ func balanced(s *corev1.Service) bool { return s.Spec.Type == corev1.ServiceType
 // others, else none, which leaves it to the provider.
 func balancerClass(src *corev1.Service, offered []v1beta1.LoadBalancerType) *string {
 	wanted := ptr.Deref(src.Spec.LoadBalancerClass, "")
-	if slices.ContainsFunc(offered, func(o v1beta1.LoadBalancerType) bool { return o.LoadBalancerClassName == wanted }) {
+	named := func(o v1beta1.LoadBalancerType) bool { return o.LoadBalancerClassName == wanted }
+	if slices.ContainsFunc(offered, named) {
 		return &wanted
 	}
 	for _, o := range offered {

@@ -76,7 +76,8 @@ func (w *world) endpoints() {
 	const copied = "web-four.consumer"
 	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "translated, without what runs there",
 		through("10.57.0.1@consumer 10.99.0.1@provider-2 192.0.2.9@consumer "))
-	eventually(w, &discoveryv1.EndpointSlice{}, at(away, "web-six.consumer"), "translated", through("fd57::1@consumer "))
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, "web-six.consumer"), "translated",
+		through("fd57::1@consumer "))
 	eventually(w, &discoveryv1.EndpointSlice{}, at(away, "web-many.consumer"), "whole",
 		func(s *discoveryv1.EndpointSlice) bool { return len(s.Endpoints) == 1000 })
 
@@ -97,14 +98,14 @@ func (w *world) endpoints() {
 		s.Endpoints[0], s.Endpoints[1] = s.Endpoints[1], s.Endpoints[0]
 	})
 	change(w, w.home, six, func(s *discoveryv1.EndpointSlice) { s.Endpoints[0].Addresses[0] = "fd55::2" })
-	eventually(w, &discoveryv1.EndpointSlice{}, at(away, "web-six.consumer"), "changed", through("fd57::2@consumer "))
-	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "as it was", func(s *discoveryv1.EndpointSlice) bool {
-		return s.ResourceVersion == before.ResourceVersion
-	})
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, "web-six.consumer"), "changed",
+		through("fd57::2@consumer "))
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "as it was",
+		func(s *discoveryv1.EndpointSlice) bool { return s.ResourceVersion == before.ResourceVersion })
 
 	// Without a selector nobody over there finds the pods that run there.
 	change(w, w.home, service, func(s *corev1.Service) { s.Spec.Selector = nil })
-	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "with what runs there, under the address it has there",
+	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "with what runs there, as it is called there",
 		through("10.55.0.1@provider-1 10.57.0.1@consumer 10.99.0.1@provider-2 192.0.2.9@consumer "))
 }
 
@@ -130,17 +131,20 @@ func (w *world) services() {
 	}
 	reached("a plain Service", func(s *corev1.Service) bool { return s.Spec.ClusterIP != "" })
 	change(w, w.home, service, func(s *corev1.Service) {
-		s.Spec.Type, s.Spec.ExternalTrafficPolicy = corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal
+		s.Spec.Type = corev1.ServiceTypeLoadBalancer
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 	})
 	reached("a load balancer of the provider's class", func(s *corev1.Service) bool {
 		return ptr.Deref(s.Spec.LoadBalancerClass, "") == "provider.example/lb" && s.Spec.HealthCheckNodePort != 0 &&
 			s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal
 	})
 	change(w, w.home, service, func(s *corev1.Service) {
-		s.Spec.Type, s.Spec.ExternalTrafficPolicy = corev1.ServiceTypeNodePort, corev1.ServiceExternalTrafficPolicyCluster
+		s.Spec.Type = corev1.ServiceTypeNodePort
+		s.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyCluster
 	})
 	reached("open on nodes", func(s *corev1.Service) bool {
-		return s.Spec.Type == corev1.ServiceTypeNodePort && s.Spec.LoadBalancerClass == nil && s.Spec.Ports[0].NodePort != 0
+		return s.Spec.Type == corev1.ServiceTypeNodePort && s.Spec.LoadBalancerClass == nil &&
+			s.Spec.Ports[0].NodePort != 0
 	})
 	change(w, w.home, service, func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })
 	reached("a plain Service again", func(s *corev1.Service) bool { return s.Spec.Ports[0].NodePort == 0 })
@@ -155,6 +159,7 @@ func (w *world) services() {
 	again(func(s *corev1.ServiceSpec) { s.SessionAffinity = corev1.ServiceAffinityClientIP })
 	reached("not headless, and faithful to clients", func(s *corev1.Service) bool {
 		return s.Spec.ClusterIP != corev1.ClusterIPNone && s.Spec.ClusterIP != "" &&
-			s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP && *s.Spec.SessionAffinityConfig.ClientIP.TimeoutSeconds > 0
+			s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP &&
+			*s.Spec.SessionAffinityConfig.ClientIP.TimeoutSeconds > 0
 	})
 }

@@ -41,7 +41,7 @@ func (v *homeView) ourNode(name string) bool {
 	return slices.Contains(nodes, name)
 }
 
-// clusterOf returns the id of the cluster where the pods of a Node run: that of its provider, whichever it is, or home's.
+// clusterOf returns the id of the cluster where the pods of a Node run: its provider's, whichever that is, or home's.
 func (v *homeView) clusterOf(name string) string {
 	var node corev1.Node
 	err := v.home.Get(context.Background(), client.ObjectKey{Name: name}, &node, client.UnsafeDisableDeepCopy)
@@ -65,7 +65,9 @@ func (v *homeView) nodes() ([]string, bool) {
 
 // loadBalancerClasses returns what the provider's VirtualNodes offer.
 func (v *homeView) loadBalancerClasses() []v1beta1.LoadBalancerType {
-	return offered(v, func(spec *v1beta1.VirtualNodeSpec) []v1beta1.LoadBalancerType { return spec.LoadBalancerClasses })
+	return offered(v, func(spec *v1beta1.VirtualNodeSpec) []v1beta1.LoadBalancerType {
+		return spec.LoadBalancerClasses
+	})
 }
 
 // ingressClasses returns what the provider's VirtualNodes offer.

@@ -32,7 +32,8 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 				"10.0.0.0/16=10.2.0.0/16"}, nil,
 		},
 		"addresses of the provider that are none": {
-			[]string{"--remote-cidr-map", "10.0.0.0/16"}, []string{`--remote-cidr-map: "10.0.0.0/16": must be CIDR=CIDR`},
+			[]string{"--remote-cidr-map", "10.0.0.0/16"},
+			[]string{`--remote-cidr-map: "10.0.0.0/16": must be CIDR=CIDR`},
 		},
 		"addresses of home that are none": {
 			[]string{"--home-cidr-map", "10.0.0.0/16=127.0.0.0/16"}, []string{"--home-cidr-map: ", "in 127.0.0.0/8"},

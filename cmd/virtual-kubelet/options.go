@@ -83,12 +83,12 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 			"twins) or "+string(v1beta1.WatchCluster)+" (each kind in all namespaces at once, Secrets excepted); when "+
 			"empty, what the peering gave the rights for, see liqoctl peer --watch-scope.")
 	fs.StringSliceVar(&o.awayCIDRs, "remote-cidr-map", o.awayCIDRs,
-		"Which addresses pods of the provider have, and where home reaches them, as CIDR=CIDR pairs of one size, such as "+
-			"10.244.0.0/16=10.71.0.0/16; both sides are equal where nothing is translated. Pods with other addresses are "+
-			"shown without. When empty, any address is taken as it is.")
+		"Which addresses pods of the provider have, and where home reaches them, as CIDR=CIDR pairs of one size, "+
+			"such as 10.244.0.0/16=10.71.0.0/16; both sides are equal where nothing is translated. Pods with other "+
+			"addresses are shown without. When empty, any address is taken as it is.")
 	fs.StringSliceVar(&o.homeCIDRs, "home-cidr-map", o.homeCIDRs,
-		"Where pods on the provider reach what home reaches, as such pairs, for endpoints that do not run there; what is in "+
-			"none is reached as it is.")
+		"Where pods on the provider reach what home reaches, as such pairs, for endpoints that do not run there; what "+
+			"is in none is reached as it is.")
 	fs.StringSliceVar(&o.reflectResources, "reflect-resources", o.reflectResources,
 		"PLURAL.VERSION.GROUP, repeated or comma-separated: custom resources that are reflected besides those that "+
 			"VirtualNodes name in spec.reflectedResources.")

@@ -139,8 +139,8 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// theirsByLabel keeps Nodes of the given provider as they are, since managed fields tell which fields of a Node are ours,
-// and of Nodes of other providers whose they are.
+// theirsByLabel keeps Nodes of the given provider as they are, since managed fields tell which fields of a Node are
+// ours, and of Nodes of other providers whose they are.
 func theirsByLabel(provider string) func(any) (any, error) {
 	return func(obj any) (any, error) {
 		node, ok := obj.(*corev1.Node)

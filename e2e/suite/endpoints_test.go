@@ -107,7 +107,8 @@ func stateOf(e discoveryv1.Endpoint) string {
 func (w *world) agree(want endpoints, what string, clusters ...string) {
 	w.t.Helper()
 	for _, cluster := range clusters {
-		w.Eventually(func() (endpoints, error) { return w.seen(cluster) }).Should(Equal(want), "%s, seen by %s", what, cluster)
+		w.Eventually(func() (endpoints, error) { return w.seen(cluster) }).
+			Should(Equal(want), "%s, seen by %s", what, cluster)
 	}
 }
 
@@ -123,8 +124,8 @@ func TestEveryClusterSeesAllEndpointsOfAService(t *testing.T) {
 		var pod corev1.Pod
 		w.Expect(w.get(c, namespace, name, &pod)).To(Succeed())
 		patch := client.MergeFrom(pod.DeepCopy())
-		i := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
-		pod.Status.Conditions[i].Status = is
+		ready := func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady }
+		pod.Status.Conditions[slices.IndexFunc(pod.Status.Conditions, ready)].Status = is
 		w.Expect(c.Status().Patch(w.ctx, &pod, patch)).To(Succeed())
 	}
 	for _, pod := range pods["provider-1"] {

@@ -23,8 +23,8 @@ const (
 type View struct {
 	// NodeIPs are the addresses of the virtual Node, at most one per family.
 	NodeIPs []string
-	// Address returns where home reaches an address of the provider's pods, or false for one that is none of theirs; nil
-	// means as it is.
+	// Address returns where home reaches an address of the provider's pods, or false for one that is none of theirs;
+	// nil means as it is.
 	Address func(away netip.Addr) (home netip.Addr, ok bool)
 	// Unreachable is set while the provider cannot be reached: then nobody knows whether the pod is ready.
 	Unreachable bool

@@ -63,7 +63,8 @@ func parsePrefix(text string) (netip.Prefix, error) {
 	}
 	for _, special := range specials() {
 		if p.Overlaps(special) {
-			return netip.Prefix{}, fmt.Errorf("%s has addresses in %s, which mean another machine elsewhere", text, special)
+			return netip.Prefix{}, fmt.Errorf("%s has addresses in %s, which mean another machine elsewhere",
+				text, special)
 		}
 	}
 	return p, nil
