@@ -197,7 +197,7 @@ func TestAClaimOfHomeKeepsItsPod(t *testing.T) {
 	out, code := w.liqoctl("explain", "pod", "second", "-n", w.ns)
 	w.Expect(code).To(Equal(0), out)
 	w.Expect(out).To(ContainSubstring(sentence))
-	w.create(build.Pod("behind").Namespace(w.ns).Claim("data").Node("provider-1").Obj())
+	w.create(build.Pod("behind").Namespace(w.ns).Claim("data").Node("provider-1").Tolerate(v1beta1.Toleration()).Obj())
 	w.Eventually(func(g Gomega) {
 		var pod corev1.Pod
 		g.Expect(w.get(w.home, w.ns, "behind", &pod)).To(Succeed())
