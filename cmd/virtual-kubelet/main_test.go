@@ -47,6 +47,9 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 			[]string{"--reflect-resources", "pods.v1"},
 			[]string{`--reflect-resources: "pods.v1": must be PLURAL.VERSION.GROUP`},
 		},
+		"a scope that is none": {
+			[]string{"--watch-scope", "all"}, []string{`--watch-scope: must be namespace or cluster, not "all"`},
+		},
 		"no rate":               {[]string{"--remote-api-qps", "0"}, []string{"--remote-api-qps: must be more than 0"}},
 		"a host for an address": {[]string{"--node-ip", "here"}, []string{"--node-ip", "here"}},
 		"every mistake at once": {
