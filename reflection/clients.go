@@ -74,7 +74,8 @@ func learn(gvk schema.GroupVersionKind, resource string, clients ...client.Clien
 		if m, ok := c.RESTMapper().(*kindMapper); ok {
 			m.mu.Lock()
 			m.learned[gvk] = &meta.RESTMapping{
-				Resource: gvk.GroupVersion().WithResource(plural), GroupVersionKind: gvk, Scope: meta.RESTScopeNamespace,
+				Resource: gvk.GroupVersion().WithResource(plural), GroupVersionKind: gvk,
+				Scope: meta.RESTScopeNamespace,
 			}
 			m.mu.Unlock()
 		}

@@ -8,8 +8,8 @@ import (
 // restAfter is for how long objects that nothing refers to any more are still watched: the next pod may be near.
 const restAfter = time.Minute
 
-// demand is what may be referred to of a kind under [PolicyReferenced]. Of such a kind nothing is watched in a namespace
-// where nothing is.
+// demand is what may be referred to of a kind under [PolicyReferenced]. Of such a kind nothing is watched in a
+// namespace where nothing is.
 type demand struct {
 	mu   sync.Mutex
 	said uint64 // how often something was noted

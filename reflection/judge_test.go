@@ -121,7 +121,8 @@ func TestWhatIsNotCachedWholeIsReadOnceAndKept(t *testing.T) {
 		t.Error("it is not known to those that follow it")
 	}
 	h.reflector("services").all(h.m.twins[testHome])
-	homeSide{side{h.reflector("services"), h.m.twins[testHome], h.pair("services")}}.changed(nil, build.Service(testHome, "web"))
+	side := side{h.reflector("services"), h.m.twins[testHome], h.pair("services")}
+	homeSide{side}.changed(nil, build.Service(testHome, "web"))
 	if h.reflector("services").named(testHome, "web") != nil {
 		t.Error("an old state is kept")
 	}
@@ -184,10 +185,13 @@ func TestPoliciesThatMakeNoSense(t *testing.T) {
 		policies Policies
 		want     string
 	}{
-		"of no kind":             {Policies{"widgets": PolicyNone}, "policy None of widgets: there is no such kind; there are"},
+		"of no kind": {
+			Policies{"widgets": PolicyNone}, "policy None of widgets: there is no such kind; there are",
+		},
 		"of what may come later": {Policies{"widgets.example.com": PolicyNone}, ""},
 		"by references that nobody knows": {
-			Policies{"configmaps": PolicyReferenced}, "policy Referenced of configmaps: nobody can say what refers to them",
+			Policies{"configmaps": PolicyReferenced},
+			"policy Referenced of configmaps: nobody can say what refers to them",
 		},
 		"none of what others follow": {
 			Policies{"services": PolicyNone}, "they follow services, which are not reflected",

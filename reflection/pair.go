@@ -33,7 +33,7 @@ type pair struct {
 
 	mu       sync.Mutex
 	copies   map[string]*copyState                // by name of the copy
-	changed  map[string]time.Time                 // name of the copy -> when home changed it and it was not looked at since
+	changed  map[string]time.Time                 // name of the copy -> since when a change of home's waits
 	read     map[string]client.Object             // by name at home: objects that the cache has only the metadata of
 	problems map[string]v1beta1.ReflectionProblem // by name of the copy
 	restAt   time.Time                            // see used

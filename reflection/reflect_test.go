@@ -66,7 +66,9 @@ func TestKindsThatCannotCome(t *testing.T) {
 	}{
 		"there already": {mirror(ConfigMaps()), "reflect configmaps: the options have it already"},
 		"a follower": {
-			mirror(Kind[*corev1.Pod]{Resource: "pods", New: func() *corev1.Pod { return &corev1.Pod{} }, Follows: "services"}),
+			mirror(Kind[*corev1.Pod]{
+				Resource: "pods", New: func() *corev1.Pod { return &corev1.Pod{} }, Follows: "services",
+			}),
 			"kinds that follow or refer to others must be in the options",
 		},
 	} {

@@ -18,7 +18,7 @@ type Scope = v1beta1.WatchScope
 
 // The scopes.
 const (
-	// ScopeNamespace opens a watch for each kind in each namespace that is reflected: no rights beyond those are needed.
+	// ScopeNamespace opens a watch for each kind in each namespace that is reflected; it needs no rights beyond those.
 	ScopeNamespace = v1beta1.WatchNamespaces
 	// ScopeCluster opens one watch for each kind, however many namespaces are reflected.
 	ScopeCluster = v1beta1.WatchCluster

@@ -93,12 +93,11 @@ type heard struct {
 func (h *heard) changed(before, now client.Object) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case now == nil:
+	if now == nil {
 		h.names = append(h.names, "-"+before.GetNamespace()+"/"+before.GetName())
-	default:
-		h.names = append(h.names, now.GetNamespace()+"/"+now.GetName())
+		return
 	}
+	h.names = append(h.names, now.GetNamespace()+"/"+now.GetName())
 }
 
 func (*heard) missing() {}
