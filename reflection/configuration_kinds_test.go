@@ -49,7 +49,9 @@ func (w *world) moreKinds() {
 	policy := func(namespace string) *networkingv1.NetworkPolicy {
 		return &networkingv1.NetworkPolicy{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "closed"},
-			Spec:       networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}},
+			Spec: networkingv1.NetworkPolicySpec{
+				PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+			},
 		}
 	}
 	budget := func(namespace string) *policyv1.PodDisruptionBudget {
@@ -70,7 +72,8 @@ func (w *world) moreKinds() {
 	w.create(w.home, policy(home), budget(home), configMap(home, "settings", one("a", "1")))
 	eventually(w, configMap(away, "settings", nil), at(away, "settings"), "created", is("a", "1"))
 	w.settled()
-	for _, did := range w.audited(atHome, func(user string, _ bool) bool { return strings.HasSuffix(user, ":virtual-kubelet") }) {
+	agents := func(user string, _ bool) bool { return strings.HasSuffix(user, ":"+v1beta1.AgentServiceAccount) }
+	for _, did := range w.audited(atHome, agents) {
 		if strings.Contains(did, " networkpolicies/") || strings.Contains(did, " poddisruptionbudgets/") {
 			w.t.Errorf("a kind that is off is looked at: %s", did)
 		}
@@ -84,9 +87,8 @@ func (w *world) moreKinds() {
 	eventually(w, &networkingv1.NetworkPolicy{}, at(away, "closed"), "created", there)
 	eventually(w, &policyv1.PodDisruptionBudget{}, at(away, "two"), "created", there)
 	change(w, w.home, two, func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = ptr.To(intstr.FromInt32(1)) })
-	eventually(w, &policyv1.PodDisruptionBudget{}, at(away, "two"), "changed", func(b *policyv1.PodDisruptionBudget) bool {
-		return b.Spec.MinAvailable.IntValue() == 1
-	})
+	isOne := func(b *policyv1.PodDisruptionBudget) bool { return b.Spec.MinAvailable.IntValue() == 1 }
+	eventually(w, &policyv1.PodDisruptionBudget{}, at(away, "two"), "changed", isOne)
 	w.delete(w.home, closed, two)
 	w.eventuallyGone(&networkingv1.NetworkPolicy{}, away, "closed")
 	w.eventuallyGone(&policyv1.PodDisruptionBudget{}, away, "two")

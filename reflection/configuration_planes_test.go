@@ -406,7 +406,9 @@ func (w *world) immutableSecret() {
 	eventually(w, copied, at(away, "seal"), "created", holds("v"))
 	uid := copied.UID
 	change(w, w.home, first, func(s *corev1.Secret) { s.Labels = one("tier", "db") })
-	eventually(w, copied, at(away, "seal"), "relabelled", func(s *corev1.Secret) bool { return s.Labels["tier"] == "db" })
+	eventually(w, copied, at(away, "seal"), "relabelled", func(s *corev1.Secret) bool {
+		return s.Labels["tier"] == "db"
+	})
 	if copied.UID != uid {
 		w.t.Error("it was replaced for a label")
 	}
@@ -445,7 +447,9 @@ func (w *world) allowList() {
 	}).Obj())
 	w.create(w.home, opaque(home, "plain"), forced(opaque(home, "named")), settings, configMap(home, "other", nil))
 	eventually(w, &corev1.Secret{}, at(away, "named"), "created", holds("v"))
-	change(w, w.home, settings, func(c *corev1.ConfigMap) { c.Annotations = one(v1beta1.AnnotationAllowReflection, "") })
+	change(w, w.home, settings, func(c *corev1.ConfigMap) {
+		c.Annotations = one(v1beta1.AnnotationAllowReflection, "")
+	})
 	eventually(w, &corev1.ConfigMap{}, at(away, "settings"), "created", is("a", "1"))
 	w.settled()
 	w.absent(&corev1.Secret{}, away, "plain")

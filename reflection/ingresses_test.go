@@ -111,12 +111,14 @@ func TestTheClassOfAnIngress(t *testing.T) {
 		"home has none, and one is offered for all":   {asItIs, "", offering("nginx", "traefik"), "traefik"},
 		"the one that is offered for all has changed": {asItIs, "nginx", offering("nginx", "traefik"), "traefik"},
 		"one is offered, but not for all": {
-			class("haproxy"), "", func() []v1beta1.IngressType { return []v1beta1.IngressType{{IngressClassName: "nginx"}} }, "",
+			class("haproxy"), "",
+			func() []v1beta1.IngressType { return []v1beta1.IngressType{{IngressClassName: "nginx"}} }, "",
 		},
 		"home's is in the old annotation":     {home: legacy, offered: offering("nginx", "traefik"), want: "nginx"},
 		"home's old annotation means nothing": {home: legacy, offered: offering()},
 		"the field wins over the annotation": {
-			func(i *networkingv1.Ingress) { legacy(i); class("traefik")(i) }, "", offering("nginx", "traefik"), "traefik",
+			func(i *networkingv1.Ingress) { legacy(i); class("traefik")(i) }, "",
+			offering("nginx", "traefik"), "traefik",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,8 +67,8 @@ func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
 	}
 }
 
-// secretType is the type of the copy. The provider would take a token of a ServiceAccount for one of its own: it deletes
-// one whose account it does not have, and fills in its own token where it has one of that name.
+// secretType is the type of the copy. The provider would take a token of a ServiceAccount for one of its own: it
+// deletes one whose account it does not have, and fills in its own token where it has one of that name.
 func secretType(src *corev1.Secret) corev1.SecretType {
 	if src.Type == corev1.SecretTypeServiceAccountToken {
 		return corev1.SecretTypeOpaque
