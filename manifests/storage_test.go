@@ -127,9 +127,15 @@ func changesOfVolumes(t *testing.T, home *env.Cluster, c client.Client) {
 		"an annotation": {own, func(v *corev1.PersistentVolume) {
 			v.Annotations = map[string]string{v1beta1.AnnotationRemoteClaimUID: "x"}
 		}, true},
-		"whose it is":                 {own, func(v *corev1.PersistentVolume) { v.Spec.ClaimRef.Name = "other" }, false},
-		"what becomes of it":          {own, func(v *corev1.PersistentVolume) { v.Spec.PersistentVolumeReclaimPolicy = "Retain" }, false},
-		"what protects it":            {own, func(v *corev1.PersistentVolume) { v.Finalizers = nil }, len(own.Finalizers) == 0},
+		"whose it is": {own, func(v *corev1.PersistentVolume) {
+			v.Spec.ClaimRef.Name = "other"
+		}, false},
+		"what becomes of it": {own, func(v *corev1.PersistentVolume) {
+			v.Spec.PersistentVolumeReclaimPolicy = "Retain"
+		}, false},
+		"what protects it": {own, func(v *corev1.PersistentVolume) {
+			v.Finalizers = nil
+		}, len(own.Finalizers) == 0},
 		"the label":                   {own, func(v *corev1.PersistentVolume) { v.Labels = nil }, false},
 		"a volume of somebody else's": {foreign, func(v *corev1.PersistentVolume) { v.Labels = own.Labels }, false},
 	} {

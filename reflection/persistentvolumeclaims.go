@@ -21,8 +21,8 @@ type Volumes interface {
 	OnChange(f func(namespace, name string))
 }
 
-// PersistentVolumeClaims have a copy on the one provider that has their volume, while home has a volume which stands for
-// it. The copy goes when that volume goes: the data of a claim that is gone are up to the volume's reclaim policy.
+// PersistentVolumeClaims have a copy on the one provider that has their volume, while home has a volume which stands
+// for it. The copy goes when that volume goes: the data of a claim that is gone are up to the volume's reclaim policy.
 func PersistentVolumeClaims(volumes Volumes) Kind[*corev1.PersistentVolumeClaim] {
 	return Kind[*corev1.PersistentVolumeClaim]{
 		Resource: "persistentvolumeclaims",

@@ -38,7 +38,8 @@ func TestCopiesOfClaims(t *testing.T) {
 		want *build.ClaimBuilder
 	}{
 		"a new one has the class of the provider, the size of home, and none of home's notes": {
-			home: build.Claim("data").UID("c1").Label("app", "db").Annotation("note", "x").Size("2Gi").Placed("provider-1").
+			home: build.Claim("data").UID("c1").Label("app", "db").Annotation("note", "x").Size("2Gi").
+				Placed("provider-1").
 				Bound("pvc-1").Annotation(v1beta1.AnnotationBoundByController, "yes").
 				Annotation(v1beta1.AnnotationRemoteStorageClass, "fast").
 				Annotation(v1beta1.AnnotationVolumeRefused, "{}"),
@@ -76,7 +77,10 @@ func TestCopiesOfClaims(t *testing.T) {
 				}
 				delete(got.Annotations, key)
 			}
-			if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" && len(want.Annotations)+len(got.Annotations) > 0 {
+			if len(want.Annotations) == 0 {
+				want.Annotations = map[string]string{}
+			}
+			if diff := cmp.Diff(want.Annotations, got.Annotations); diff != "" {
 				t.Errorf("annotations (-want,+got):\n%s", diff)
 			}
 			if diff := cmp.Diff(want.Spec, got.Spec); diff != "" {

@@ -111,7 +111,9 @@ func TestVolumesThatWake(t *testing.T) {
 		"one of another namespace comes": {
 			f.policies.afterClaim, nil, build.Claim("data").Namespace("x").Obj(), fwk.QueueSkip, false,
 		},
-		"its claim is refused no longer": {f.policies.afterClaim, refused.Obj(), build.Claim("data").Obj(), fwk.Queue, false},
+		"its claim is refused no longer": {
+			f.policies.afterClaim, refused.Obj(), build.Claim("data").Obj(), fwk.Queue, false,
+		},
 		"its claim is bound": {
 			f.policies.afterClaim, build.Claim("data").Obj(), build.Claim("data").Bound("pv").Obj(), fwk.Queue, false,
 		},

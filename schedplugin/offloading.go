@@ -153,8 +153,8 @@ func (o *Offloading) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 // EventsToRegister names the scheduler's own events that can end a refusal. Changes of our kinds and of namespaces wake
 // pods by themselves, see [policies.change]: the scheduler would not start while a kind that it is told to watch is
 // missing. Taints are among the events because kube-scheduler would otherwise wake every pod that the policy refused
-// whenever the taints of any node change. Annotations tell what a provider has left. Claims, their volumes and classes tell
-// where the data of a pod are.
+// whenever the taints of any node change. Annotations tell what a provider has left. Claims, their volumes and classes
+// tell where the data of a pod are.
 func (o *Offloading) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
 	events := fwk.Add | fwk.UpdateNodeLabel | fwk.UpdateNodeTaint | fwk.UpdateNodeAnnotation
 	return append(o.policies.claimEvents(), fwk.ClusterEventWithHint{

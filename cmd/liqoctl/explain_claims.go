@@ -18,7 +18,8 @@ func (e *explainer) claims(ctx context.Context, facts *explanation.Facts, pod *c
 	facts.Claims = nil
 	for _, name := range placement.ClaimNames(pod) {
 		claim := &corev1.PersistentVolumeClaim{}
-		found, err := e.look(ctx, facts, explanation.Claims, client.ObjectKey{Namespace: pod.Namespace, Name: name}, claim)
+		key := client.ObjectKey{Namespace: pod.Namespace, Name: name}
+		found, err := e.look(ctx, facts, explanation.Claims, key, claim)
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/twinspace/twinspace/schedplugin/placement"
 )
 
-// claims reads the claims that a pod refers to, live: it is asked once for a pod that has some, and caches of them would
-// need rights in every namespace.
+// claims reads the claims that a pod refers to, live: it is asked once for a pod that has some, and caches of them
+// would need rights in every namespace.
 func (a *admission) claims(ctx context.Context, pod *corev1.Pod) ([]placement.Claim, error) {
 	var out []placement.Claim
 	for _, name := range placement.ClaimNames(pod) {

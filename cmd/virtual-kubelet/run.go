@@ -132,7 +132,8 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(
-		corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), storagev1.AddToScheme(scheme), v1beta1.AddToScheme(scheme),
+		corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), storagev1.AddToScheme(scheme),
+		v1beta1.AddToScheme(scheme),
 	); err != nil {
 		return nil, fmt.Errorf("register kinds: %w", err)
 	}

@@ -115,7 +115,8 @@ func TestVolumesAreMadeWherePodsRun(t *testing.T) {
 	for pod, node := range nodes {
 		claim, volume := w.stored(&corev1.Pod{Spec: corev1.PodSpec{NodeName: node}}, "data-"+pod)
 		w.deleted(claim)
-		w.Eventually(func() error { return w.get(w.home, "", volume.Name, volume) }).Should(MatchError(notFound, "not found"))
+		w.Eventually(func() error { return w.get(w.home, "", volume.Name, volume) }).
+			Should(MatchError(notFound, "not found"))
 		_, err := w.claim(away(node), w.twin(), claim.Name)
 		w.Expect(err).To(MatchError(notFound, "not found"))
 	}
@@ -193,7 +194,8 @@ func TestAClaimOfHomeKeepsItsPod(t *testing.T) {
 		claim.Spec.VolumeName)
 	second := build.Pod("second").Namespace(w.ns).Claim("data").RuntimeClass(v1beta1.RuntimeClass).Obj()
 	w.create(second)
-	w.Eventually(func() ([]string, error) { return w.scheduling(second) }).Should(ContainElement(ContainSubstring(sentence)))
+	w.Eventually(func() ([]string, error) { return w.scheduling(second) }).
+		Should(ContainElement(ContainSubstring(sentence)))
 	out, code := w.liqoctl("explain", "pod", "second", "-n", w.ns)
 	w.Expect(code).To(Equal(0), out)
 	w.Expect(out).To(ContainSubstring(sentence))

@@ -109,8 +109,8 @@ func Feedback(dst, src *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolum
 
 // lossOf says that a copy is not the one that had the data. The time tells one loss from the next.
 func lossOf(made *corev1.PersistentVolumeClaim, provider string) string {
-	return fmt.Sprintf("the volume on cluster %q was deleted there, with its data; claim %s/%s there was made anew at %s "+
-		"and is empty; this condition goes with the claim", provider, made.Namespace, made.Name,
+	return fmt.Sprintf("the volume on cluster %q was deleted there, with its data; claim %s/%s there was made anew at "+
+		"%s and is empty; this condition goes with the claim", provider, made.Namespace, made.Name,
 		made.CreationTimestamp.UTC().Format(time.RFC3339))
 }
 

@@ -88,8 +88,8 @@ func volume(
 	}
 }
 
-// Fill sets what we own of the copy of a claim. Of a copy that exists, the API server lets only the size be changed, and
-// that not before it is bound.
+// Fill sets what we own of the copy of a claim. Of a copy that exists, the API server lets only the size be changed,
+// and that not before it is bound.
 func Fill(dst, src *corev1.PersistentVolumeClaim, class string) {
 	if dst.UID == "" {
 		dst.Spec = corev1.PersistentVolumeClaimSpec{

@@ -163,13 +163,15 @@ func TestFeedback(t *testing.T) {
 	pv := build.Volume("pvc-1", "provider-1")
 	pv.Spec.ClaimRef = &corev1.ObjectReference{}
 	pv.Annotations = map[string]string{v1beta1.AnnotationRemoteClaimUID: "first"}
-	condition := func(kind corev1.PersistentVolumeClaimConditionType, message string) corev1.PersistentVolumeClaimCondition {
+	type pvcCondition = corev1.PersistentVolumeClaimCondition
+	condition := func(kind corev1.PersistentVolumeClaimConditionType, message string) pvcCondition {
 		return corev1.PersistentVolumeClaimCondition{Type: kind, Status: corev1.ConditionTrue, Message: message}
 	}
 	const size, resizing = corev1.ResourceStorage, corev1.PersistentVolumeClaimResizing
 	lossAt := func(at time.Time) corev1.PersistentVolumeClaimCondition {
-		c := condition(v1beta1.ClaimVolumeLost, `the volume on cluster "provider-1" was deleted there, with its data; claim `+
-			`shop/data there was made anew at `+at.Format(time.RFC3339)+` and is empty; this condition goes with the claim`)
+		c := condition(v1beta1.ClaimVolumeLost, `the volume on cluster "provider-1" was deleted there, with its data; `+
+			`claim shop/data there was made anew at `+at.Format(time.RFC3339)+` and is empty; this condition `+
+			`goes with the claim`)
 		c.Reason, c.LastTransitionTime = "VolumeLost", metav1.NewTime(made)
 		return c
 	}
@@ -177,6 +179,7 @@ func TestFeedback(t *testing.T) {
 	second.CreationTimestamp = metav1.NewTime(made)
 	third := second.DeepCopy()
 	third.UID, third.CreationTimestamp = "third", metav1.NewTime(made.Add(time.Hour))
+	pending := map[corev1.ResourceName]corev1.ClaimResourceStatus{size: "NodeResizePending"}
 	conditions := func(all ...corev1.PersistentVolumeClaimCondition) func(*corev1.PersistentVolumeClaimStatus) {
 		return func(s *corev1.PersistentVolumeClaimStatus) { s.Conditions = all }
 	}
@@ -191,35 +194,39 @@ func TestFeedback(t *testing.T) {
 			want: build.Claim("data").Bound("pvc-1"),
 		},
 		"more than was asked for": {
-			home: build.Claim("data").Bound("pvc-1"), away: build.Claim("data").UID("first").Size("5Gi").Bound("x").Obj(),
-			pv: pv, want: build.Claim("data").Bound("pvc-1").Status(func(s *corev1.PersistentVolumeClaimStatus) {
+			home: build.Claim("data").Bound("pvc-1"), pv: pv,
+			away: build.Claim("data").UID("first").Size("5Gi").Bound("x").Obj(),
+			want: build.Claim("data").Bound("pvc-1").Status(func(s *corev1.PersistentVolumeClaimStatus) {
 				s.Capacity[size] = resource.MustParse("5Gi")
 			}),
 		},
 		"home is not bound yet": {
-			home: build.Claim("data"), away: build.Claim("data").UID("first").Bound("x").Obj(), want: build.Claim("data"),
+			home: build.Claim("data"), want: build.Claim("data"),
+			away: build.Claim("data").UID("first").Bound("x").Obj(),
 		},
 		"an expansion is under way": {
 			home: build.Claim("data").Bound("pvc-1").Status(conditions(condition("UsersOwn", "x"))),
 			away: build.Claim("data").UID("first").Bound("x").Status(func(s *corev1.PersistentVolumeClaimStatus) {
-				s.Conditions = []corev1.PersistentVolumeClaimCondition{condition(resizing, "a"), condition("Theirs", "b")}
+				s.Conditions = []pvcCondition{condition(resizing, "a"), condition("Theirs", "b")}
 				s.AllocatedResources = corev1.ResourceList{size: resource.MustParse("2Gi")}
-				s.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{size: "NodeResizePending"}
+				s.AllocatedResourceStatuses = pending
 			}).Obj(),
 			want: build.Claim("data").Bound("pvc-1").Status(func(s *corev1.PersistentVolumeClaimStatus) {
-				s.Conditions = []corev1.PersistentVolumeClaimCondition{condition("UsersOwn", "x"), condition(resizing, "a")}
+				s.Conditions = []pvcCondition{condition("UsersOwn", "x"), condition(resizing, "a")}
 				s.AllocatedResources = corev1.ResourceList{size: resource.MustParse("2Gi")}
-				s.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{size: "NodeResizePending"}
+				s.AllocatedResourceStatuses = pending
 			}),
 		},
 		"an expansion is over": {
-			home: build.Claim("data").Bound("pvc-1").Status(conditions(condition(resizing, "a"), condition("UsersOwn", "x"))),
+			home: build.Claim("data").Bound("pvc-1").
+				Status(conditions(condition(resizing, "a"), condition("UsersOwn", "x"))),
 			away: build.Claim("data").UID("first").Bound("x").Obj(),
 			want: build.Claim("data").Bound("pvc-1").Status(conditions(condition("UsersOwn", "x"))),
 		},
 		"an endless message": {
 			home: build.Claim("data").Bound("pvc-1"),
-			away: build.Claim("data").Bound("x").Status(conditions(condition(resizing, strings.Repeat("é", 2000)))).Obj(),
+			away: build.Claim("data").Bound("x").
+				Status(conditions(condition(resizing, strings.Repeat("é", 2000)))).Obj(),
 			want: build.Claim("data").Bound("pvc-1").
 				Status(conditions(condition(resizing, strings.Repeat("é", 510)+"..."))),
 		},

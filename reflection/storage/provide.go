@@ -38,9 +38,11 @@ func (v *Volumes) lookAtClaim(ctx context.Context, it item) (time.Duration, erro
 	return v.provide(ctx, claim, node)
 }
 
-// provide makes the volume of a claim on a virtual Node, or says why it cannot be there. When the Node is not chosen any
-// more, all that is left is to see whether it could be.
-func (v *Volumes) provide(ctx context.Context, claim *corev1.PersistentVolumeClaim, node string) (time.Duration, error) {
+// provide makes the volume of a claim on a virtual Node, or says why it cannot be there. When the Node is not chosen
+// any more, all that is left is to see whether it could be.
+func (v *Volumes) provide(
+	ctx context.Context, claim *corev1.PersistentVolumeClaim, node string,
+) (time.Duration, error) {
 	twin, ready := v.twin(claim.Namespace)
 	if !ready {
 		return soon, nil

@@ -20,7 +20,8 @@ import (
 
 func TestDataGoByTheirReclaimPolicy(t *testing.T) {
 	const deleted, retained = corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain
-	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "data", errors.New("no role"))
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "data",
+		errors.New("no role"))
 	for name, test := range map[string]struct {
 		reclaim corev1.PersistentVolumeReclaimPolicy
 		phase   corev1.PersistentVolumePhase
@@ -94,7 +95,8 @@ func TestAVolumeWaitsForThePodsThatUseItsData(t *testing.T) {
 	claim, pv := bound(t, corev1.PersistentVolumeReclaimDelete, "first")
 	pv.Status.Phase = corev1.VolumeReleased
 	copied := copyOfClaim(claim, "first")
-	copied.Finalizers, copied.DeletionTimestamp = []string{"kubernetes.io/pvc-protection"}, &metav1.Time{Time: time.Unix(1, 0)}
+	copied.Finalizers = []string{"kubernetes.io/pvc-protection"}
+	copied.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)}
 	r := newRig(t, objects(pv), objects(copied))
 	after, err := r.lookAtVolume(t.Context(), item{name: "pvc-c1"})
 	if after != soon || err != nil || len(r.writes) > 0 {
@@ -122,7 +124,7 @@ func TestWhatIsKept(t *testing.T) {
 		"a deleted volume, Delete":      {there: objects(orphan("Delete"))},
 		"a volume deleted by hand":      {there: objects(orphan("Retain")), want: "its reclaim policy was Retain"},
 		"there is no copy":              {},
-		"the twin is leaving with it":   {there: objects(orphan("Retain")), change: func(r *rig) { r.TwinGone("shop") }},
+		"the twin leaves":               {change: func(r *rig) { r.TwinGone("shop") }, there: objects(orphan("Retain"))},
 		"the volumes are not known yet": {change: func(r *rig) { r.synced.Store(false) }, wantErr: true},
 		"the provider does not answer": {wantErr: true, change: func(r *rig) {
 			r.refuse = func(string, client.Object) error { return errors.New("cut") }
@@ -141,7 +143,8 @@ func TestWhatIsKept(t *testing.T) {
 	}
 	r := newRig(t, nil, nil)
 	r.synced.Store(false)
-	if got := r.Stay(data().Placed("node-1").Obj()); got != "the volumes at home are not known yet" || r.queue.Len() > 0 {
+	const unknown = "the volumes at home are not known yet"
+	if got := r.Stay(data().Placed("node-1").Obj()); got != unknown || r.queue.Len() > 0 {
 		t.Errorf("before the volumes are known: %q, %d looked at", got, r.queue.Len())
 	}
 }

@@ -49,7 +49,8 @@ func newRig(t *testing.T, home, away []client.Object) *rig {
 	}
 	cluster := func(name string, objs []client.Object) client.WithWatch {
 		return plain{interceptor.NewClient(fake.NewClientBuilder().WithScheme(scheme).WithObjects(objs...).
-			WithStatusSubresource(&corev1.PersistentVolumeClaim{}, &corev1.PersistentVolume{}).Build(), r.recording(name))}
+			WithStatusSubresource(&corev1.PersistentVolumeClaim{}, &corev1.PersistentVolume{}).Build(),
+			r.recording(name))}
 	}
 	r.home = cluster("home", append(home, &storagev1.StorageClass{
 		ObjectMeta: metav1.ObjectMeta{Name: "liqo"}, Provisioner: v1beta1.StorageProvisioner,

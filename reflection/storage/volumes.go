@@ -71,7 +71,7 @@ const byClaim = "claim"
 func New(opts Options) (*Volumes, error) {
 	if opts.Origin == "" || opts.Provider == "" || opts.Home == nil || opts.Away == nil || opts.Offered == nil ||
 		opts.Events == nil {
-		return nil, errors.New("storage needs both cluster ids, both clients, the classes on offer and an event recorder")
+		return nil, errors.New("storage needs both cluster ids, both clients, what is on offer and an event recorder")
 	}
 	if opts.Workers < 1 {
 		opts.Workers = 4

@@ -83,7 +83,7 @@ func TestAVolumeIsMadeWhereTheSchedulerSays(t *testing.T) {
 			if n := len(r.volumes.List()); n != 1 {
 				t.Errorf("there are %d volumes", n)
 			}
-			if got := r.volume("pvc-c1").Spec.PersistentVolumeReclaimPolicy; got != corev1.PersistentVolumeReclaimDelete {
+			if got := r.volume("pvc-c1").Spec.PersistentVolumeReclaimPolicy; got != "Delete" {
 				t.Errorf("its reclaim policy is %s", got)
 			}
 			if got := r.copied("data"); got != nil {
@@ -125,7 +125,8 @@ func TestAProviderThatCannotHaveTheVolumeLetsThePodGo(t *testing.T) {
 		"no default": {
 			there:  objects(class("fast", false)),
 			change: (*rig).withoutDefault,
-			want:   "the provider has no default storage class; annotation liqo.io/remote-storage-class on the claim names one",
+			want: "the provider has no default storage class; annotation liqo.io/remote-storage-class on the claim " +
+				"names one",
 		},
 		"not the class that is asked for": {
 			claim: data().Annotation(v1beta1.AnnotationRemoteStorageClass, "gold"),
@@ -225,7 +226,8 @@ func TestARefusalPasses(t *testing.T) {
 		t.Error("there is a volume on a node that nobody has chosen")
 	}
 
-	r = newRig(t, objects(data().Placed("node-1").Annotation(v1beta1.AnnotationVolumeRefused, `{"node-1":"x"}`).Obj()), nil)
+	fit := data().Placed("node-1").Annotation(v1beta1.AnnotationVolumeRefused, `{"node-1":"x"}`).Obj()
+	r = newRig(t, objects(fit), nil)
 	r.settle("data")
 	if claim = r.claim("data"); r.volume("pvc-c1") == nil || len(Refusals(claim)) > 0 || chosen(claim) != "node-1" {
 		t.Errorf("a chosen node that has become fit: %v, %v", claim.Annotations, r.volume("pvc-c1"))

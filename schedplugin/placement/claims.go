@@ -95,7 +95,8 @@ func (c *Claim) home() string {
 	case c.Volume != "" && len(c.Nodes) == 0:
 		return fmt.Sprintf("claim %q is bound at home, to volume %s, and the pod stays with its data", c.Name, c.Volume)
 	case c.Stays:
-		return fmt.Sprintf("claim %q stays at home, as its annotation %s says", c.Name, v1beta1.AnnotationSkipReflection)
+		return fmt.Sprintf("claim %q stays at home, as its annotation %s says", c.Name,
+			v1beta1.AnnotationSkipReflection)
 	case c.Volume == "" && c.Class == "":
 		return fmt.Sprintf("claim %q has no storage class, so its volume can only be one of home", c.Name)
 	case c.Volume == "" && !c.Wanders:
@@ -121,8 +122,8 @@ func away(claims []Claim) (Verdict, bool) {
 		case c.Volume != "" && len(c.Nodes) > 0:
 			return c.elsewhere(), true
 		case c.Volume == "" && c.Wanders:
-			return refuse(ReasonVolumeElsewhere, fmt.Sprintf("claim %q is of storage class %q, whose volumes are made on "+
-				"virtual nodes", c.Name, c.Class)), true
+			return refuse(ReasonVolumeElsewhere, fmt.Sprintf("claim %q is of storage class %q, whose volumes are made "+
+				"on virtual nodes", c.Name, c.Class)), true
 		}
 	}
 	return Verdict{}, false
@@ -145,8 +146,8 @@ func (r *Rule) Volumes(node *corev1.Node) []Verdict {
 		case c.Volume != "" && !slices.Contains(c.Nodes, node.Name):
 			out = append(out, c.elsewhere())
 		case c.Volume == "" && c.Refused[node.Name] != "":
-			out = append(out, wait(ReasonVolumeRefused, fmt.Sprintf("claim %q cannot have its volume on virtual node %s: "+
-				"%s", c.Name, node.Name, c.Refused[node.Name])))
+			out = append(out, wait(ReasonVolumeRefused, fmt.Sprintf("claim %q cannot have its volume on virtual node "+
+				"%s: %s", c.Name, node.Name, c.Refused[node.Name])))
 		}
 	}
 	return out

@@ -17,7 +17,9 @@ func known(claims ...*build.ClaimBuilder) []placement.Claim {
 		"nfs": build.Volume("nfs", ""), "there": build.Volume("there", "provider-1"),
 		"beyond": build.Volume("beyond", "provider-4"),
 	}
-	provisioners := map[string]string{"liqo": "liqo.io/storage", "ours-too": "liqo.io/storage", "disk": "csi.example.com"}
+	provisioners := map[string]string{
+		"liqo": "liqo.io/storage", "ours-too": "liqo.io/storage", "disk": "csi.example.com",
+	}
 	var out []placement.Claim
 	for _, b := range claims {
 		c := b.Obj()
@@ -80,7 +82,8 @@ func TestWhereTheDataAre(t *testing.T) {
 			away:     `the volume of claim "data" is on virtual node provider-4` + stays,
 		},
 		"one bound there and one at home": {
-			off: both, claims: []*build.ClaimBuilder{build.Claim("data").Bound("there"), build.Claim("logs").Bound("nfs")},
+			off:      both,
+			claims:   []*build.ClaimBuilder{build.Claim("data").Bound("there"), build.Claim("logs").Bound("nfs")},
 			ordinary: `the volume of claim "data" is on virtual node provider-1` + stays,
 			away:     `claim "logs" is bound at home, to volume nfs` + stays,
 		},
@@ -120,7 +123,8 @@ func TestWhereTheDataAre(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			rule := placement.Decide(placement.Facts{
-				Policy: placement.Compile(test.off), Twin: twins, Pod: build.Pod("db").Obj(), Claims: known(test.claims...),
+				Policy: placement.Compile(test.off), Twin: twins, Pod: build.Pod("db").Obj(),
+				Claims: known(test.claims...),
 			})
 			got := []string{rule.On(nodes["ordinary node"]).Message, rule.On(virtual("provider-1", "eu")).Message}
 			if diff := cmp.Diff([]string{test.ordinary, test.away}, got); diff != "" {
@@ -139,7 +143,9 @@ func TestWhereTheDataAre(t *testing.T) {
 func TestTheClaimsOfAPod(t *testing.T) {
 	pod := build.Pod("db-0").Claim("data").Claim("logs").Spec(func(s *corev1.PodSpec) {
 		s.Volumes = append(s.Volumes,
-			corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}},
+			corev1.Volume{Name: "scratch", VolumeSource: corev1.VolumeSource{
+				Ephemeral: &corev1.EphemeralVolumeSource{},
+			}},
 			corev1.Volume{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}).Obj()
 	want := []string{"data", "logs", "db-0-scratch"}

@@ -22,19 +22,19 @@ func TestWhereTheDataKeepAPod(t *testing.T) {
 	}{
 		"bound there": {there, []string{
 			"provider-1: permitted",
-			"worker-1: refused | VolumeElsewhere: the volume of claim \"data\" is on virtual node provider-1, and the pod " +
-				"stays with its data",
+			"worker-1: refused | VolumeElsewhere: the volume of claim \"data\" is on virtual node provider-1, and " +
+				"the pod stays with its data",
 		}},
 		"bound at home": {home, []string{
-			"provider-1: refused | VolumeAtHome: claim \"data\" is bound at home, to volume nfs, and the pod stays with " +
-				"its data",
+			"provider-1: refused | VolumeAtHome: claim \"data\" is bound at home, to volume nfs, and the pod " +
+				"stays with its data",
 			"worker-1: permitted",
 		}},
 		"refused there": {refused, []string{
-			"provider-1: waits | VolumeRefused: claim \"data\" cannot have its volume on virtual node provider-1: the " +
-				"provider has no storage class",
-			"worker-1: refused | VolumeElsewhere: claim \"data\" is of storage class \"liqo\", whose volumes are made on " +
-				"virtual nodes",
+			"provider-1: waits | VolumeRefused: claim \"data\" cannot have its volume on virtual node provider-1: " +
+				"the provider has no storage class",
+			"worker-1: refused | VolumeElsewhere: claim \"data\" is of storage class \"liqo\", whose volumes are " +
+				"made on virtual nodes",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
