@@ -4,7 +4,8 @@
 //     scheduler and the same fake kubelets behind both, in alternating rounds, and compares time, API writes and the
 //     use of every process;
 //   - namespaces offloads many namespaces and takes them back;
-//   - reflection changes objects of every kind and looks at when their copies follow, kills the agent, and counts watches;
+//   - reflection changes objects of every kind and looks at when their copies follow, kills the agent, and counts
+//     watches;
 //   - scheduling compares schedulers with and without our plugins.
 //
 // Absolute times depend on the machine and on what else it does; ratios from one run do so far less. `make bench` runs

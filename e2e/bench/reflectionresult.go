@@ -18,7 +18,8 @@ type latency struct {
 	Rate     int
 	// Seconds is how long the benchmark took to make the changes.
 	Seconds float64
-	// Changes are those at home, Writes and Reads the agent's on the provider, Missing the changes that nothing followed.
+	// Changes are those at home, Writes and Reads the agent's on the provider, Missing the changes that nothing
+	// followed.
 	Changes, Writes, Reads, Missing int
 	// P50, P99 and Max are from the moment that a change came to the home API server until the provider's had answered
 	// the write that belongs to it.
@@ -72,8 +73,8 @@ func (r *reflectionResult) print(w io.Writer) {
 
 func (r *reflectionResult) latencies(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "home change -> remote write\tper second\treached\tchanges\twrites per change\treads\tnot followed\t"+
-		"p50 ms\tp99 ms\tmax ms\tagent CPU ms\n")
+	fmt.Fprintf(t, "home change -> remote write\tper second\treached\tchanges\twrites per change\treads\t"+
+		"not followed\tp50 ms\tp99 ms\tmax ms\tagent CPU ms\n")
 	for _, l := range r.Latencies {
 		of := func(n int) float64 { return float64(n) / float64(max(1, l.Changes)) }
 		fmt.Fprintf(t, "%s\t%d\t%.0f\t%d\t%.2f\t%.2f\t%d\t%.1f\t%.1f\t%.1f\t%.2f\n", l.Resource, l.Rate,

@@ -48,7 +48,8 @@ func TestASecretShowsUpNowhere(t *testing.T) {
 		return s
 	}
 	w.create(hide(secret(w.ns, "variable", ""), "a variable"), hide(secret(w.ns, "volume", ""), "a volume"),
-		hide(secret(w.ns, "taken", ""), "a name that is taken"), hide(secret(w.ns, "frozen", ""), "an immutable Secret"))
+		hide(secret(w.ns, "taken", ""), "a name that is taken"),
+		hide(secret(w.ns, "frozen", ""), "what is replaced"))
 	w.Expect(there.Create(w.ctx, secret(w.twin(), "taken", "theirs"))).To(Succeed())
 	w.create(build.Pod("web").Namespace(w.ns).Spec(func(s *corev1.PodSpec) {
 		s.Containers[0].Env = []corev1.EnvVar{{Name: "PASSWORD", ValueFrom: &corev1.EnvVarSource{
@@ -113,7 +114,8 @@ func TestASecretShowsUpNowhere(t *testing.T) {
 	}
 }
 
-// canaries are strings that are nowhere else, in the forms in which they could be seen, by what they are the content of.
+// canaries are strings that are nowhere else, in the forms in which they could be seen, by what they are the content
+// of.
 type canaries map[string][]string
 
 // new returns a canary that can be told by any 13 of its characters: dumps of binary messages have 16 in a row.

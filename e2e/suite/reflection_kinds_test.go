@@ -139,9 +139,8 @@ func TestWhatIsAtTheLimitsIsReflected(t *testing.T) {
 	w.remoteOn("provider-1")
 	there := away("provider-1")
 	long := configMap(w.ns, strings.Repeat("a", 253), "value")
-	long.Labels = map[string]string{
-		strings.Repeat("p", 63) + "." + strings.Repeat("q", 63) + "/" + strings.Repeat("n", 63): strings.Repeat("v", 63),
-	}
+	prefix := strings.Repeat("p", 63) + "." + strings.Repeat("q", 63)
+	long.Labels = map[string]string{prefix + "/" + strings.Repeat("n", 63): strings.Repeat("v", 63)}
 	large := configMap(w.ns, "large", "")
 	large.Data["key"] = strings.Repeat("x", 1<<20-len("key"))
 	frozen := configMap(w.ns, "frozen", "one")

@@ -43,9 +43,12 @@ func (t *trail) next() ([]string, error) {
 			return nil, err
 		}
 		for _, e := range events {
-			if e.Stage == auditv1.StageResponseComplete && e.ObjectRef != nil && env.IsWrite(e) && ours(e.User.Username) &&
-				(e.ObjectRef.Namespace == t.w.ns || e.ObjectRef.Namespace == t.w.twin()) {
-				writes = append(writes, fmt.Sprintf("%s %s %s/%s", cluster, e.Verb, e.ObjectRef.Resource, e.ObjectRef.Name))
+			ref := e.ObjectRef
+			if ref == nil || ref.Namespace != t.w.ns && ref.Namespace != t.w.twin() {
+				continue
+			}
+			if e.Stage == auditv1.StageResponseComplete && env.IsWrite(e) && ours(e.User.Username) {
+				writes = append(writes, fmt.Sprintf("%s %s %s/%s", cluster, e.Verb, ref.Resource, ref.Name))
 			}
 		}
 	}

@@ -236,8 +236,8 @@ func endpoints(ctx context.Context, c *env.Cluster, namespace string) (int, erro
 
 func (s *Story) volume(ctx context.Context) error {
 	s.title("Data stay where they are",
-		"The database asked for a volume of class liqo. It was made on the cluster where its pod went, and a volume at home",
-		"stands for it, which keeps the pod there: other nodes do not have these data.")
+		"The database asked for a volume of class liqo. It was made on the cluster where its pod went, and a volume",
+		"at home stands for it, which keeps the pod there: other nodes do not have these data.")
 	db, err := s.database(ctx)
 	if err != nil {
 		return err
