@@ -29,29 +29,36 @@ func (v *Volumes) attend(
 		patch := map[string]any{"spec": map[string]any{"capacity": map[string]any{"storage": size.String()}}}
 		return 0, v.patchVolume(ctx, pv, patch)
 	}
+	return 0, v.follow(ctx, claim, pv)
+}
+
+// follow notes which copy has the data, and tells of a loss when it is another one than before.
+func (v *Volumes) follow(
+	ctx context.Context, claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume,
+) error {
 	at, ok := handleOf(pv)
 	if _, reflected := v.twin(claim.Namespace); !ok || !reflected {
-		return 0, nil
+		return nil
 	}
 	have, err := v.copyOf(ctx, at.twin, at.claim)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if have == nil || have.Annotations[v1beta1.AnnotationHomeUID] != string(claim.UID) {
-		return 0, errNoCopy
+		return errNoCopy
 	}
 	before := pv.Annotations[v1beta1.AnnotationRemoteClaimUID]
 	if before == string(have.UID) {
-		return 0, nil
+		return nil
 	}
 	if before != "" {
 		message := lossOf(have, v.opts.Provider)
 		if c := lost(claim); c == nil || c.Message != message {
-			return 0, nil // the status is on its way, and has the claim looked at again
+			return nil // the status is on its way, and has the claim looked at again
 		}
 		v.opts.Events.Event(claim, corev1.EventTypeWarning, ReasonLost, message)
 	}
-	return 0, v.patchVolume(ctx, pv, map[string]any{"metadata": map[string]any{
+	return v.patchVolume(ctx, pv, map[string]any{"metadata": map[string]any{
 		"annotations": map[string]any{v1beta1.AnnotationRemoteClaimUID: have.UID},
 	}})
 }

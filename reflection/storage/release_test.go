@@ -120,11 +120,13 @@ func TestWhatIsKept(t *testing.T) {
 		"its volume decides": {
 			home: objects(pv), there: objects(orphan("Delete")), want: "volume pvc-c1 at home stands for its data",
 		},
-		"there never was a volume":      {there: objects(orphan(""))},
-		"a deleted volume, Delete":      {there: objects(orphan("Delete"))},
-		"a volume deleted by hand":      {there: objects(orphan("Retain")), want: "its reclaim policy was Retain"},
-		"there is no copy":              {},
-		"the twin leaves":               {change: func(r *rig) { r.TwinGone("shop") }, there: objects(orphan("Retain"))},
+		"there never was a volume": {there: objects(orphan(""))},
+		"a deleted volume, Delete": {there: objects(orphan("Delete"))},
+		"a volume deleted by hand": {there: objects(orphan("Retain")), want: "its reclaim policy was Retain"},
+		"there is no copy":         {},
+		"the twin leaves": {
+			change: func(r *rig) { r.TwinGone("shop") }, there: objects(orphan("Retain")),
+		},
 		"the volumes are not known yet": {change: func(r *rig) { r.synced.Store(false) }, wantErr: true},
 		"the provider does not answer": {wantErr: true, change: func(r *rig) {
 			r.refuse = func(string, client.Object) error { return errors.New("cut") }

@@ -283,7 +283,7 @@ func TestAVolumeKnowsItsCopy(t *testing.T) {
 	if len(r.writes) > 0 {
 		t.Errorf("writes of a second look: %v", r.writes)
 	}
-	r.Volumes.queue.Done(firstOf(r))
+	r.queue.Done(firstOf(r))
 	if r.Stay(claim); r.queue.Len() > 0 {
 		t.Error("a claim with which all is well is looked at")
 	}
