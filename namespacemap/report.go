@@ -78,7 +78,8 @@ func reportIn(m *v1beta1.NamespaceMap, home string) *v1beta1.ReflectionReport {
 
 func sameReport(a, b *v1beta1.ReflectionReport) bool { return equality.Semantic.DeepEqual(a, b) }
 
-// changedReports returns the namespaces of whose reflection two states of a map say different things; either may be nil.
+// changedReports returns the namespaces of whose reflection two states of a map say different things; either may be
+// nil.
 func changedReports(before, after *v1beta1.NamespaceMap) []string {
 	var was, is map[string]v1beta1.ReflectionReport
 	if before != nil {
@@ -139,9 +140,8 @@ func abnormal(kind string, problems []v1beta1.ReflectionProblem, more int32) v1b
 	}
 	text := strings.Join(words, "; ")
 	if more > 0 {
-		text = truncate(text, maxConditionMessage-100)
-		text = strings.TrimPrefix(fmt.Sprintf("%s; %d more objects, of which their FailedReflection events tell", text, more),
-			"; ")
+		rest := fmt.Sprintf("; %d more objects, of which their FailedReflection events tell", more)
+		text = strings.TrimPrefix(truncate(text, maxConditionMessage-len(rest))+rest, "; ")
 	}
 	return v1beta1.ClusterCondition{
 		Type: kind, Status: corev1.ConditionTrue, Reason: reason, Message: truncate(text, maxConditionMessage),

@@ -131,10 +131,10 @@ func TestReflectionConditions(t *testing.T) {
 				Problems: []v1beta1.ReflectionProblem{large, taken, changed, unknown}, More: 3,
 			},
 			want: []v1beta1.ClusterCondition{
-				{Type: "Conflict", Status: "True", Reason: "Conflict", Message: "configmaps/settings: an object of that " +
-					"name is not ours; services/web: kubectl-edit keeps changing it"},
-				{Type: "NotReflected", Status: "True", Reason: "MissingKind", Message: "configmaps/big: it is too large; " +
-					"widgets.example.com: the cluster does not know the kind; " +
+				{Type: "Conflict", Status: "True", Reason: "Conflict", Message: "configmaps/settings: an object of " +
+					"that name is not ours; services/web: kubectl-edit keeps changing it"},
+				{Type: "NotReflected", Status: "True", Reason: "MissingKind", Message: "configmaps/big: it is too " +
+					"large; widgets.example.com: the cluster does not know the kind; " +
 					"3 more objects, of which their FailedReflection events tell"},
 			},
 		},

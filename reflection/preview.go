@@ -40,11 +40,11 @@ type Preview struct {
 	objects   map[string]map[string]client.Object // resource -> name
 }
 
-// Unread is an error that says why the objects of a kind are not known.
-type Unread struct{ Resource, Why string }
+// UnreadError says why the objects of a kind are not known.
+type UnreadError struct{ Resource, Why string }
 
 // Error says which and why.
-func (u *Unread) Error() string { return fmt.Sprintf("%s are not known: %s", u.Resource, u.Why) }
+func (u *UnreadError) Error() string { return fmt.Sprintf("%s are not known: %s", u.Resource, u.Why) }
 
 // NewPreview returns a Preview over whole objects: resource -> all of the namespace. Of a kind that is not among them
 // nothing is known.
@@ -110,7 +110,7 @@ func (p *Preview) depends(kind Reflected, src client.Object) (string, error) {
 func (p *Preview) follows(kind Reflected, src client.Object) (string, error) {
 	all, known := p.objects[kind.follows]
 	if !known {
-		return "", &Unread{kind.follows, "they were not read"}
+		return "", &UnreadError{kind.follows, "they were not read"}
 	}
 	leader := all[kind.leader(src)]
 	if leader == nil {
@@ -126,7 +126,7 @@ func (p *Preview) refers(by Reflected, resource, name string) (bool, error) {
 	}
 	all, known := p.objects[by.resource]
 	if !known {
-		return false, &Unread{by.resource, "they were not read"}
+		return false, &UnreadError{by.resource, "they were not read"}
 	}
 	var errs []error
 	for _, obj := range all {

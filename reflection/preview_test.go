@@ -130,7 +130,7 @@ func TestAPreviewSaysWhatItDoesNotKnow(t *testing.T) {
 	objects := shopful()
 	delete(objects, "services")
 	preview := NewPreview(testHome, kinds, objects)
-	var unread *Unread
+	var unread *UnreadError
 	if _, err := preview.Stays("endpointslices", objects["endpointslices"][0]); !errors.As(err, &unread) ||
 		unread.Resource != "services" {
 		t.Errorf("of slices without their Services: %v", err)

@@ -105,49 +105,64 @@ func (h *homeContents) known(view *podView, policies map[string]string) []reflec
 func (h *homeContents) readAll(ctx context.Context, kinds []reflection.Reflected) error {
 	if !h.read {
 		h.read, h.objects, h.unread = true, map[string][]client.Object{}, map[string]string{}
-		var pods corev1.PodList
-		why, err := h.list(ctx, "pods", &pods)
-		if err != nil {
+		if err := h.readPods(ctx); err != nil {
 			return err
-		}
-		h.podsWhy = why
-		if why != "" {
-			h.notes = append(h.notes, why)
-		}
-		for i := range pods.Items {
-			h.pods = append(h.pods, &pods.Items[i])
 		}
 		if err := h.readVolumes(ctx); err != nil {
 			return err
 		}
 	}
 	for _, kind := range kinds {
-		resource := kind.Resource()
-		if _, known := h.objects[resource]; known || h.unread[resource] != "" {
+		if _, known := h.objects[kind.Resource()]; known || h.unread[kind.Resource()] != "" {
 			continue
 		}
-		list, err := h.listOf(kind)
-		if err != nil {
-			h.unread[resource] = "this cluster does not know the kind"
-			continue
-		}
-		why, err := h.list(ctx, resource, list)
-		if err != nil {
+		if err := h.readKind(ctx, kind); err != nil {
 			return err
 		}
-		if why != "" {
-			h.unread[resource] = why
-			continue
+	}
+	return nil
+}
+
+func (h *homeContents) readPods(ctx context.Context) error {
+	var pods corev1.PodList
+	why, err := h.list(ctx, "pods", &pods)
+	if err != nil {
+		return err
+	}
+	h.podsWhy = why
+	if why != "" {
+		h.notes = append(h.notes, why)
+	}
+	for i := range pods.Items {
+		h.pods = append(h.pods, &pods.Items[i])
+	}
+	return nil
+}
+
+func (h *homeContents) readKind(ctx context.Context, kind reflection.Reflected) error {
+	resource := kind.Resource()
+	list, err := h.listOf(kind)
+	if err != nil {
+		h.unread[resource] = "this cluster does not know the kind"
+		return nil
+	}
+	why, err := h.list(ctx, resource, list)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		h.unread[resource] = why
+		return nil
+	}
+	h.objects[resource] = []client.Object{}
+	err = meta.EachListItem(list, func(object runtime.Object) error {
+		if known, ok := object.(client.Object); ok {
+			h.objects[resource] = append(h.objects[resource], known)
 		}
-		h.objects[resource] = []client.Object{}
-		if err := meta.EachListItem(list, func(object runtime.Object) error {
-			if known, ok := object.(client.Object); ok {
-				h.objects[resource] = append(h.objects[resource], known)
-			}
-			return nil
-		}); err != nil {
-			return fmt.Errorf("list %s: %w", resource, err)
-		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list %s: %w", resource, err)
 	}
 	return nil
 }

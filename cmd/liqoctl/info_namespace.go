@@ -200,7 +200,8 @@ func reportFor(
 ) (reflectionReport, error) {
 	conditions := off.Status.RemoteNamespacesConditions[id]
 	out := reflectionReport{
-		Cluster: id, Twin: off.Status.RemoteNamespaceName, Kinds: []kindReport{}, Problems: []v1beta1.ReflectionProblem{},
+		Cluster: id, Twin: off.Status.RemoteNamespaceName,
+		Kinds: []kindReport{}, Problems: []v1beta1.ReflectionProblem{},
 	}
 	if ready := conditionOf(conditions, v1beta1.ConditionReady); ready != nil {
 		out.Ready = ready.Status == corev1.ConditionTrue

@@ -14,7 +14,8 @@ import (
 	"github.com/twinspace/twinspace/e2e/build"
 )
 
-// reflectedShop is a namespace that has something of everything: what goes, what stays for every reason, and what fails.
+// reflectedShop is a namespace that has something of everything: what goes, what stays for every reason, and what
+// fails.
 func reflectedShop() []client.Object {
 	off := build.Offloading("shop").Phase(v1beta1.PhaseReady).Obj()
 	off.Status = offloadedOn(v1beta1.PhaseReady, map[string]v1beta1.ClusterCondition{"b": twinReady, "c": twinFailed})
@@ -32,7 +33,8 @@ func reflectedShop() []client.Object {
 		}, More: 2,
 	}}
 	return []client.Object{
-		build.Namespace("shop").Obj(), off, m, build.VirtualNode("b-1", "b"), build.Map("c").Want("shop", "shop-a").Obj(),
+		build.Namespace("shop").Obj(), off, m, build.VirtualNode("b-1", "b"),
+		build.Map("c").Want("shop", "shop-a").Obj(),
 		build.Service("shop", "web"), annotatedService("hidden", v1beta1.AnnotationSkipReflection),
 		build.EndpointSlice("shop", "web-1", "web", "worker", "10.9.0.1"),
 		build.EndpointSlice("shop", "web-2", "web", "b-1", "10.9.0.2"),
@@ -196,7 +198,8 @@ func TestInfoNamespaceWithFewRights(t *testing.T) {
 	}
 	s := newStage(t, reflectedShop()...)
 	s.client = failing(s.client, apierrors.NewInternalError(forbidden), nil, &corev1.SecretList{})
-	if code, _, errOut := s.run("info", "namespace", "shop"); code != exitFailed || !strings.Contains(errOut, "list secrets") {
+	code, _, errOut := s.run("info", "namespace", "shop")
+	if code != exitFailed || !strings.Contains(errOut, "list secrets") {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 }
