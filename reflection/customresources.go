@@ -60,8 +60,8 @@ var (
 	customResource = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?\.v[1-9][0-9]*((alpha|beta)[1-9][0-9]*)?` +
 		`(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?){2,}$`)
 	builtInGroup = regexp.MustCompile(`^((flowcontrol|internal)\.apiserver|rbac\.authorization|admissionregistration|` +
-		`apiextensions|apiregistration|authentication|authorization|certificates|coordination|discovery|events|metrics|` +
-		`networking|node|resource|scheduling|storage|storagemigration)\.k8s\.io$|^offloading\.liqo\.io$`)
+		`apiextensions|apiregistration|authentication|authorization|certificates|coordination|discovery|events|` +
+		`metrics|networking|node|resource|scheduling|storage|storagemigration)\.k8s\.io$|^offloading\.liqo\.io$`)
 )
 
 // ParseCustomResource reads PLURAL.VERSION.GROUP.

@@ -55,7 +55,9 @@ func TestCustomResourcesBetweenAPIServers(t *testing.T) {
 	})
 	w.widget(w.away, away, "the spec went away", map[string]any{"size": int64(2)}, map[string]any{"ready": true})
 
-	w.delete(w.away, &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "widgets.example.com"}})
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	crd.Name = "widgets.example.com"
+	w.delete(w.away, crd)
 	w.misses(home, destination, "the provider does not know the kind any more")
 	w.create(w.home, widget(home, "late", 1))
 	w.create(w.home, configMap(home, "settings", one("a", "1")))
@@ -63,7 +65,8 @@ func TestCustomResourcesBetweenAPIServers(t *testing.T) {
 	w.define(w.away)
 	w.misses(home, "", "the provider knows it again")
 	w.widget(w.away, away, "the copy is there again", map[string]any{"size": int64(2)}, nil)
-	eventually(w, widget(away, "", 0), at(away, "late"), "reflected", func(*unstructured.Unstructured) bool { return true })
+	eventually(w, widget(away, "", 0), at(away, "late"), "reflected",
+		func(*unstructured.Unstructured) bool { return true })
 
 	w.delete(w.home, widget(home, "late", 0))
 	w.eventuallyGone(widget(away, "", 0), away, "late")

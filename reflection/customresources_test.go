@@ -132,7 +132,7 @@ func TestParseCustomResources(t *testing.T) {
 		"of a plain group": {texts: []string{"deployments.v1.apps"}, err: "must be PLURAL.VERSION.GROUP"},
 		"a kind":           {texts: []string{"Widget.v1.example.com"}, err: "must be PLURAL.VERSION.GROUP"},
 		"nothing":          {texts: []string{""}, err: "must be PLURAL.VERSION.GROUP"},
-		"too long":         {texts: []string{"w.v1." + strings.Repeat("a.", 130) + "b"}, err: "must be PLURAL.VERSION.GROUP"},
+		"too long":         {texts: []string{"w.v1." + strings.Repeat("a.", 130) + "b"}, err: "must be PLURAL"},
 		"of Kubernetes": {
 			texts: []string{"ingresses.v1.networking.k8s.io"},
 			err: `"ingresses.v1.networking.k8s.io": only custom resources can be reflected by name, not what group ` +
@@ -250,7 +250,8 @@ func TestWhatIsWrongWithOneCustomResourceDoesNotKeepOthersBack(t *testing.T) {
 		{Name: "widgets", Kind: "Widget", Namespaced: true}, {Name: "worlds", Kind: "World"},
 	}
 	r.c.Want([]string{
-		"worlds.v1.example.com", "widgets.v1.example.com", "widgets.v2.example.com", "nonsense", "widgets.v1.example.com",
+		"worlds.v1.example.com", "widgets.v1.example.com", "widgets.v2.example.com", "nonsense",
+		"widgets.v1.example.com",
 	})
 	for range 2 { // what is wrong is told once
 		if got, _ := r.settle(); got != nil {

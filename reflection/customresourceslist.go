@@ -46,8 +46,8 @@ type CustomResources struct {
 }
 
 const (
-	// kindMissing is how often a kind is asked for that home does not know, and kindKnown one that it does: a definition
-	// can be made anew under another name.
+	// kindMissing is how often a kind is asked for that home does not know, and kindKnown one that it does: it can be
+	// defined anew under another name.
 	kindMissing = 30 * time.Second
 	kindKnown   = 10 * time.Minute
 )

@@ -258,8 +258,8 @@ func FuzzHomeEvent(f *testing.F) {
 		src := remoteEvent(name)
 		src.Reason, src.Message, src.Type, src.Count, src.InvolvedObject.FieldPath = reason, message, kind, count, path
 		got := testRoute.homeEvent(leanEvent(src), homePod(), eventTime)
-		if got.Namespace != testHome || got.InvolvedObject.UID != "home-web" || got.Source.Component != "virtual-kubelet" ||
-			got.Labels[v1beta1.LabelOrigin] != "provider-1" {
+		if got.Namespace != testHome || got.InvolvedObject.UID != "home-web" ||
+			got.Source.Component != "virtual-kubelet" || got.Labels[v1beta1.LabelOrigin] != "provider-1" {
 			t.Errorf("it is about something else: %+v", got)
 		}
 		if len(got.Message) > 1024 || len(got.Reason) > 128 || got.Reason == "" || got.Count < 1 {

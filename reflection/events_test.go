@@ -391,13 +391,14 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 func TestAHomeThatDoesNotTakeAnEventIsAskedAgain(t *testing.T) {
 	gone := apierrors.NewForbidden(corev1.Resource("events"), "x", errors.New("terminating"))
 	gone.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	told := map[string]int32{"provider-1: pulled": 1}
 	for name, c := range map[string]struct {
 		refusal error
 		want    map[string]int32
 	}{
-		"no answer":     {errors.New("connection refused"), map[string]int32{"provider-1: pulled": 1}},
-		"too busy":      {apierrors.NewTooManyRequests("later", 1), map[string]int32{"provider-1: pulled": 1}},
-		"not allowed":   {apierrors.NewForbidden(corev1.Resource("events"), "x", nil), map[string]int32{"provider-1: pulled": 1}},
+		"no answer":     {errors.New("connection refused"), told},
+		"too busy":      {apierrors.NewTooManyRequests("later", 1), told},
+		"not allowed":   {apierrors.NewForbidden(corev1.Resource("events"), "x", nil), told},
 		"no event":      {apierrors.NewBadRequest("no"), map[string]int32{}},
 		"the namespace": {gone, map[string]int32{}},
 	} {

@@ -77,7 +77,9 @@ const eventPage = 500
 
 // remember reads at home what was told before.
 func (e *Events) remember(ctx context.Context, t *eventTwin) error {
-	selector := labels.SelectorFromSet(labels.Set{v1beta1.LabelOrigin: t.destination, v1beta1.LabelDestination: t.origin})
+	selector := labels.SelectorFromSet(labels.Set{
+		v1beta1.LabelOrigin: t.destination, v1beta1.LabelDestination: t.origin,
+	})
 	page := &metav1.PartialObjectMetadataList{}
 	for {
 		page.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("EventList"))

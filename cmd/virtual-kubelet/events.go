@@ -11,7 +11,7 @@ import (
 func (a *agent) tellOf(home, away client.WithWatch, counts *reflection.Metrics, of ...reflection.Subjects) error {
 	events, err := reflection.NewEvents(reflection.EventsOptions{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID, Home: home, Away: away,
-		Subjects: of, Scope: reflection.Scope(a.scope), Metrics: counts, Clock: clock.RealClock{},
+		Subjects: of, Scope: a.scope, Metrics: counts, Clock: clock.RealClock{},
 	})
 	if err != nil {
 		return err

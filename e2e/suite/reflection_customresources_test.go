@@ -75,7 +75,8 @@ func (w *world) lent(c client.Client, label string, verbs ...string) {
 	w.meanwhile(c, &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: "reflect-sprockets", Labels: map[string]string{label: "true"}},
 		Rules: []rbacv1.PolicyRule{{
-			APIGroups: []string{"suite.example.com"}, Resources: []string{"sprockets", "sprockets/status"}, Verbs: verbs,
+			APIGroups: []string{"suite.example.com"}, Verbs: verbs,
+			Resources: []string{"sprockets", "sprockets/status"},
 		}},
 	})
 }
