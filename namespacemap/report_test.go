@@ -222,7 +222,9 @@ func TestPhasesDoNotSpeakOfReflection(t *testing.T) {
 func TestWhatAReportSaysReachesTheOffloading(t *testing.T) {
 	ready := build.Map("b").Want("shop", "shop-a").Has("shop", "shop-a", v1beta1.MappingAccepted).Obj()
 	ready.Status.Reflection = map[string]v1beta1.ReflectionReport{
-		"shop": {Problems: []v1beta1.ReflectionProblem{problem("services", "web", v1beta1.ProblemConflict, "somebody")}},
+		"shop": {Problems: []v1beta1.ReflectionProblem{
+			problem("services", "web", v1beta1.ProblemConflict, "somebody"),
+		}},
 		"bank": {More: 1},
 	}
 	h := newHome(t, build.Namespace("shop").UID("uid-1").Obj(), build.Offloading("shop").Obj(),

@@ -27,8 +27,8 @@ import (
 )
 
 const (
-	// gather is how long a change of what stands in the way waits for others: what goes wrong with one object often goes
-	// wrong with many.
+	// gather is how long a change of what stands in the way waits for others: what goes wrong with one object often
+	// goes wrong with many.
 	gather = 2 * time.Second
 	// retryUnknown is when a report is looked at again that an earlier agent left, and that nobody can confirm yet.
 	retryUnknown = 30 * time.Second
@@ -126,7 +126,8 @@ func (r *Reports) wanted(m *v1beta1.NamespaceMap, home string, have *v1beta1.Ref
 func union(first, second []v1beta1.ReflectionProblem) []v1beta1.ReflectionProblem {
 	all := slices.Clone(first)
 	for _, problem := range second {
-		if !slices.ContainsFunc(first, func(p v1beta1.ReflectionProblem) bool { return subject(p) == subject(problem) }) {
+		same := func(p v1beta1.ReflectionProblem) bool { return subject(p) == subject(problem) }
+		if !slices.ContainsFunc(first, same) {
 			all = append(all, problem)
 		}
 	}

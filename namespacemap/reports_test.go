@@ -208,9 +208,13 @@ func TestWhatAMapSaysWronglyIsLookedAtAgain(t *testing.T) {
 		want          []string
 	}{
 		"somebody edited a report": {
-			reported(withShop(), "shop", v1beta1.ReflectionReport{}), reported(withShop(), "shop", small), []string{"shop"}},
-		"somebody removed a report":         {reported(withShop(), "shop", small), withShop(), []string{"shop"}},
-		"a twin was accepted":               {build.Map("b").Want("shop", "shop-a").Obj(), withShop(), []string{"shop"}},
+			reported(withShop(), "shop", v1beta1.ReflectionReport{}), reported(withShop(), "shop", small),
+			[]string{"shop"},
+		},
+		"somebody removed a report": {reported(withShop(), "shop", small), withShop(), []string{"shop"}},
+		"a twin was accepted": {
+			build.Map("b").Want("shop", "shop-a").Obj(), withShop(), []string{"shop"},
+		},
 		"somebody edited what is reflected": {published, withShop(), []string{aboutPolicies}},
 		"nothing changed":                   {withShop(), withShop(), nil},
 	}

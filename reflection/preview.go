@@ -32,8 +32,8 @@ const nothingRefers = "nothing on the provider refers to it"
 
 func belongsToNone(resource string) string { return "it belongs to none of the " + resource }
 
-// Preview says of the objects of one namespace at home, all of which are given, what a [Mirror] would decide about them,
-// by the same rules. It asks nobody, so whoever may read the namespace can have one.
+// Preview says of the objects of one namespace at home, all of which are given, what a [Mirror] would decide about
+// them, by the same rules. It asks nobody, so whoever may read the namespace can have one.
 type Preview struct {
 	namespace string
 	kinds     map[string]Reflected

@@ -70,8 +70,10 @@ func entrance(name, certificate, annotation string) *networkingv1.Ingress {
 // Whoever asks what is reflected must hear what the engine does, in the same words.
 func TestAPreviewSaysWhatTheEngineDoes(t *testing.T) {
 	for name, policies := range map[string]Policies{
-		"as the kinds say":         nil,
-		"only what is asked for":   {"configmaps": PolicyAllowList, "secrets": PolicyAllowList, "services": PolicyAllowList},
+		"as the kinds say": nil,
+		"only what is asked for": {
+			"configmaps": PolicyAllowList, "secrets": PolicyAllowList, "services": PolicyAllowList,
+		},
 		"everything":               {"secrets": PolicyDenyList},
 		"slices only when asked":   {"endpointslices": PolicyAllowList},
 		"services only when asked": {"services": PolicyAllowList},
@@ -80,7 +82,8 @@ func TestAPreviewSaysWhatTheEngineDoes(t *testing.T) {
 			h := newHarness(t)
 			h.under = policies
 			h.restart()
-			h.pods.pods = append(h.pods.pods, build.Pod("web").Namespace(testHome).Node("vn-1").Spec(func(s *corev1.PodSpec) {
+			user := build.Pod("web").Namespace(testHome).Node("vn-1")
+			h.pods.pods = append(h.pods.pods, user.Spec(func(s *corev1.PodSpec) {
 				s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "used"}, {Name: "token"}}
 			}).Obj())
 			objects := shopful()
