@@ -53,7 +53,7 @@ func TestAgentsWriteOnlyWhatIsOnTheirNodes(t *testing.T) {
 		"letting a pod of another node go":        {release("theirs-leaving"), "only pods on its own virtual nodes"},
 		"deleting a pod of its node":              {release("ours"), "only pods that are terminating"},
 		"the lease of its node":                   {f.renew("b"), ""},
-		"the lease of another node":               {f.agent.Create(t.Context(), lease("worker-2")), "only the leases of its own"},
+		"the lease of another node":               {f.agent.Create(t.Context(), lease("worker-2")), "only the leases"},
 		"renewing the lease of another node":      {f.renew("worker"), "only the leases of its own"},
 		"renewing the lease of its node":          {f.renew("b"), ""},
 		"evicting in a namespace it does not own": {f.evict("theirs"), "pods/eviction"},

@@ -19,8 +19,8 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// NodeRights keeps each agent's Role up to date that names the nodes of its provider, which admission policies go by. The
-// peering makes that Role; where there is none, there is nothing to keep.
+// NodeRights keeps each agent's Role up to date that names the nodes of its provider, which admission policies go by.
+// The peering makes that Role; where there is none, there is nothing to keep.
 type NodeRights struct {
 	// Home reads VirtualNodes from a cache, Live everything from the API server.
 	Home client.Client

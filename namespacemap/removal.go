@@ -17,9 +17,9 @@ import (
 	"github.com/twinspace/twinspace/reflection/remote"
 )
 
-// remove deletes a twin that home no longer asks for, and drops its entry once a live read says that it is gone. Whether
-// home still requires it is asked once, before it is deleted, and not each time that its slow end is looked at: of
-// thousands that leave together, that was more than half of what home had to answer.
+// remove deletes a twin that home no longer asks for, and drops its entry once a live read says that it is gone.
+// Whether home still requires it is asked once, before it is deleted, and not each time that its slow end is looked at:
+// of thousands that leave together, that was more than half of what home had to answer.
 func (t *Twins) remove(ctx context.Context, v *visit, away string) (reconcile.Result, error) {
 	there, err := t.expel(ctx, v.home, away)
 	if errors.Is(err, errRequired) {

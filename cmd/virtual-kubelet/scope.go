@@ -18,8 +18,8 @@ import (
 // scopeInterval is how often is looked whether the peering was made anew with another scope.
 const scopeInterval = time.Minute
 
-// scopeGuard ends the agent when the peering lets it watch more, or less, than when it started. All watches would have to
-// be made anew: whoever keeps the agent running does that.
+// scopeGuard ends the agent when the peering lets it watch more, or less, than when it started. All watches would have
+// to be made anew: whoever keeps the agent running does that.
 type scopeGuard struct {
 	home   client.Reader
 	secret types.NamespacedName
