@@ -32,8 +32,10 @@ func watchable(t *testing.T, rules []rbacv1.PolicyRule, only bool) []string {
 // TestWideScope: whoever may watch all namespaces sees in them what others see in offloaded ones, and no Secret.
 func TestWideScope(t *testing.T) {
 	for name, c := range map[string]struct{ dir, narrow, wide string }{
-		"of an agent at home": {"base", "ClusterRole liqo-offloaded-namespace", "ClusterRole liqo-virtual-kubelet-cluster"},
-		"of a consumer away":  {"provider", "ClusterRole liqo-twin", "ClusterRole liqo-peer-cluster"},
+		"of an agent at home": {
+			"base", "ClusterRole liqo-offloaded-namespace", "ClusterRole liqo-virtual-kubelet-cluster",
+		},
+		"of a consumer away": {"provider", "ClusterRole liqo-twin", "ClusterRole liqo-peer-cluster"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			roles := rules(t, c.dir)

@@ -59,7 +59,8 @@ func TestTheNodesOfAnAgentAreItsProviders(t *testing.T) {
 		},
 		"somebody widened it": {
 			objects: []client.Object{
-				nodesRole(append(serving("b"), rbacv1.PolicyRule{Verbs: []string{"*"}})...), build.VirtualNode("b", "b"),
+				nodesRole(append(serving("b"), rbacv1.PolicyRule{Verbs: []string{"*"}})...),
+				build.VirtualNode("b", "b"),
 			},
 			want: serving("b"), writes: 1,
 		},
@@ -75,7 +76,8 @@ func TestTheNodesOfAnAgentAreItsProviders(t *testing.T) {
 			writes := 0
 			home := fake.NewClientBuilder().WithScheme(scheme).WithObjects(c.objects...).
 				WithInterceptorFuncs(interceptor.Funcs{Patch: func(
-					ctx context.Context, w client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption,
+					ctx context.Context, w client.WithWatch, o client.Object, p client.Patch,
+					opts ...client.PatchOption,
 				) error {
 					writes++
 					return w.Patch(ctx, o, p, opts...)

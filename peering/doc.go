@@ -36,8 +36,8 @@ type Peering struct {
 	NodeName string
 	// NodeLabels are the labels by which selectors find the virtual node.
 	NodeLabels map[string]string
-	// WatchScope is how much the agent may watch on both sides. When empty it stays what it is; a new peering takes what
-	// home's installation says, or else [v1beta1.WatchNamespaces].
+	// WatchScope is how much the agent may watch on both sides. When empty it stays what it is; a new peering takes
+	// what home's installation says, or else [v1beta1.WatchNamespaces].
 	WatchScope v1beta1.WatchScope
 	// TokenTTL is for how long tokens shall be valid; the provider may grant less.
 	TokenTTL time.Duration

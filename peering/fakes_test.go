@@ -46,7 +46,8 @@ func cluster(uid string, objects ...client.Object) *side {
 	system.UID = types.UID(uid)
 	objects = append(objects, system)
 	for _, name := range []string{
-		"liqo-virtual-kubelet", "liqo-virtual-kubelet-cluster", "liqo-virtual-kubelet-tenant", "liqo-virtual-kubelet-lease",
+		"liqo-virtual-kubelet", "liqo-virtual-kubelet-cluster",
+		"liqo-virtual-kubelet-tenant", "liqo-virtual-kubelet-lease",
 	} {
 		objects = append(objects, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}})
 	}

@@ -46,6 +46,11 @@ func (p *Pods) create(ctx context.Context, w *work) error {
 	} else if refusal != "" {
 		return p.refuse(ctx, w, ReasonFailedCreate, refusal)
 	}
+	return p.send(ctx, w, lacks)
+}
+
+// send asks the provider for the pod. What its environment lacks is told once it is there.
+func (p *Pods) send(ctx context.Context, w *work, lacks []lack) error {
 	calling, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	away, err := p.opts.Away.CoreV1().Pods(w.space.away).Create(calling, w.target.Wanted(w.home),

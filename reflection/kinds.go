@@ -25,8 +25,8 @@ type Facts struct {
 	// ClusterOf is the id of the cluster where the pods of a node run: a provider's for virtual Nodes, home's for all
 	// others.
 	ClusterOf func(node string) string
-	// Reach returns the address at which the provider reaches what home reaches at the given one; without it the network
-	// is flat.
+	// Reach returns the address at which the provider reaches what home reaches at the given one; without it the
+	// network is flat.
 	Reach func(home netip.Addr) netip.Addr
 	// LoadBalancerClasses are what the provider offers; without it none is known.
 	LoadBalancerClasses func() []v1beta1.LoadBalancerType

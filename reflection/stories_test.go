@@ -34,7 +34,8 @@ func (w *world) fourKinds() {
 	})
 	const copied = "web-abc.consumer"
 	eventually(w, &discoveryv1.EndpointSlice{}, at(away, copied), "created", func(s *discoveryv1.EndpointSlice) bool {
-		return *s.Endpoints[0].NodeName == origin && s.Labels[discoveryv1.LabelManagedBy] == v1beta1.EndpointSliceManagedBy
+		return *s.Endpoints[0].NodeName == origin &&
+			s.Labels[discoveryv1.LabelManagedBy] == v1beta1.EndpointSliceManagedBy
 	})
 	eventually(w, &corev1.ConfigMap{}, at(away, "settings"), "created", is("a", "1"))
 	eventually(w, &corev1.ConfigMap{}, at(away, "kube-root-ca.crt.consumer"), "created", is("ca.crt", "home's"))

@@ -71,8 +71,8 @@ const (
 	// AnnotationHomeUID is the UID of the home object on every object reflected to a provider, pods included (own).
 	AnnotationHomeUID = "offloading.liqo.io/home-uid"
 
-	// AnnotationStatusFrom (own), on a reflected custom resource, is the id of the cluster whose copy's status counts when
-	// the namespace has several twins; without it, the first by name.
+	// AnnotationStatusFrom (own), on a reflected custom resource, is the id of the cluster whose copy's status counts
+	// when the namespace has several twins; without it, the first by name.
 	AnnotationStatusFrom = "offloading.liqo.io/status-from"
 
 	// AnnotationSkipReflection keeps an object at home, whatever the policy; any value but "false" counts.
@@ -127,7 +127,8 @@ const (
 	AnnotationUnfit = "offloading.liqo.io/unfit"
 	// AnnotationRemoteEvent (own), on an Event at home that tells of one on a provider, is the UID of the latter.
 	AnnotationRemoteEvent = "offloading.liqo.io/remote-event"
-	// AnnotationRemoteVersion (own), on such an Event, is the resourceVersion of the provider's that it was written for.
+	// AnnotationRemoteVersion (own), on such an Event, is the resourceVersion of the provider's that it was written
+	// for.
 	AnnotationRemoteVersion = "offloading.liqo.io/remote-version"
 )
 
@@ -188,8 +189,8 @@ const (
 	// AgentNodesRole is the Role, in the tenant namespace at home, whose only rule lets the agent do [VerbServe] to the
 	// VirtualNodes by name: admission policies ask for it where RBAC does not know which node something is about (own).
 	AgentNodesRole = "liqo-virtual-kubelet-nodes"
-	// VerbServe is what the agent may do to its provider's VirtualNodes: write the status of the pods on their Nodes, let
-	// these pods go, and renew the Nodes' leases (own).
+	// VerbServe is what the agent may do to its provider's VirtualNodes: write the status of the pods on their Nodes,
+	// let these pods go, and renew the Nodes' leases (own).
 	VerbServe = "serve"
 	// PeerServiceAccount is the ServiceAccount, in the consumer's tenant namespace on a provider, that the
 	// consumer's agent acts as there (own).

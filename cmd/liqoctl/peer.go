@@ -59,9 +59,9 @@ Repeating the command brings an existing peering up to date, and gives it a new 
 	flags.StringArrayVar(&f.labels, "label", nil,
 		"key=value: a label of the virtual node, for selectors; may be repeated")
 	flags.StringVar(&f.scope, "watch-scope", "",
-		"what the agent may watch on both sides: namespace (only offloaded namespaces and their twins) or cluster (all, "+
-			"except Secrets, at a cost that does not grow with their number; for clusters of one owner); default: what "+
-			"the peering has, or what this installation says for new ones, or namespace")
+		"what the agent may watch on both sides: namespace (only offloaded namespaces and their twins) or cluster "+
+			"(all, except Secrets, at a cost that does not grow with their number; for clusters of one owner); "+
+			"default: what the peering has, or what this installation says for new ones, or namespace")
 	flags.DurationVar(&f.ttl, "token-ttl", peering.DefaultTokenTTL, "for how long a token shall be valid, 10m at least")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for the clusters")
 	return cmd

@@ -79,8 +79,8 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.homeAPIServer, "home-api-server", o.homeAPIServer,
 		"URL at which pods on the provider reach the home API server, such as https://api.example.com:6443.")
 	fs.StringVar(&o.watchScope, "watch-scope", o.watchScope,
-		"What is watched of home and of the provider: "+string(v1beta1.WatchNamespaces)+" (offloaded namespaces and their "+
-			"twins) or "+string(v1beta1.WatchCluster)+" (each kind in all namespaces at once, Secrets excepted); when "+
+		"What is watched of home and of the provider: "+string(v1beta1.WatchNamespaces)+
+			" (offloaded namespaces and their twins) or "+string(v1beta1.WatchCluster)+" (each kind in all namespaces at once, Secrets excepted); when "+
 			"empty, what the peering gave the rights for, see liqoctl peer --watch-scope.")
 	fs.StringSliceVar(&o.awayCIDRs, "remote-cidr-map", o.awayCIDRs,
 		"Which addresses pods of the provider have, and where home reaches them, as CIDR=CIDR pairs of one size, "+
@@ -93,9 +93,9 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 		"PLURAL.VERSION.GROUP, repeated or comma-separated: custom resources that are reflected besides those that "+
 			"VirtualNodes name in spec.reflectedResources.")
 	fs.StringSliceVar(&o.reflect, "reflect", o.reflect,
-		"RESOURCE=POLICY, repeated or comma-separated: which objects of a kind are reflected where that is not as the "+
-			"kind has it. RESOURCE is a plural name, with the group for custom resources; POLICY is DenyList, AllowList, "+
-			"Referenced or None.")
+		"RESOURCE=POLICY, repeated or comma-separated: which objects of a kind are reflected where that is not as "+
+			"the kind has it. RESOURCE is a plural name, with the group for custom resources; POLICY is DenyList, "+
+			"AllowList, Referenced or None.")
 	fs.IntVar(&o.workers, "workers", o.workers,
 		"How many pods, and objects of each reflected kind, are worked on at once.")
 	fs.Float32Var(&o.awayQPS, "remote-api-qps", o.awayQPS, "Requests per second to the provider's API server.")

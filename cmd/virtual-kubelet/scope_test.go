@@ -39,7 +39,8 @@ func TestAnAgentEndsWhenItsScopeChanges(t *testing.T) {
 			go func() { over <- guard.run(ctx) }()
 			asleep := func(context.Context) (bool, error) { return clk.HasWaiters(), nil }
 			for range 2 { // it sleeps again only when it has looked, and found nothing
-				if err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true, asleep); err != nil {
+				err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, patience, true, asleep)
+				if err != nil {
 					t.Fatal(err)
 				}
 				if clk.Step(scopeInterval); c.says != "" {

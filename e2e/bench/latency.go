@@ -209,7 +209,8 @@ func moments(
 	for _, e := range events {
 		ref := e.ObjectRef
 		if e.Stage != auditv1.StageResponseComplete || ref == nil || ref.Resource != resource ||
-			ref.Subresource != "" || ref.Namespace != namespace || e.ResponseStatus == nil || e.ResponseStatus.Code >= 300 {
+			ref.Subresource != "" || ref.Namespace != namespace ||
+			e.ResponseStatus == nil || e.ResponseStatus.Code >= 300 {
 			continue
 		}
 		if at, ok := when(e); ok {

@@ -41,19 +41,19 @@ func samples(text, metric string) ([]sample, error) {
 	return out, nil
 }
 
-// ask returns the sum of a metric of a component, by the given label; all of it is under "" if that is empty.
-func ask(ctx context.Context, c *env.Cluster, component, metric, by string) (map[string]float64, error) {
+// ask returns the sum of a metric of a component over all its labels.
+func ask(ctx context.Context, c *env.Cluster, component, metric string) (float64, error) {
 	text, err := c.Metrics(ctx, component)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	all, err := samples(text, metric)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	sums := map[string]float64{}
+	sum := 0.0
 	for _, s := range all {
-		sums[s.labels[by]] += s.value
+		sum += s.value
 	}
-	return sums, nil
+	return sum, nil
 }

@@ -64,10 +64,10 @@ func (r *reflectionResult) print(w io.Writer) {
 		r.latencies(w)
 	}
 	if r.Restart != nil {
-		r.Restart.print(w)
+		r.Restart.show(w)
 	}
 	for i := range r.Watches {
-		r.Watches[i].print(w)
+		r.Watches[i].show(w)
 	}
 }
 
@@ -86,7 +86,7 @@ func (r *reflectionResult) latencies(w io.Writer) {
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
 
-func (r *restart) print(w io.Writer) {
+func (r *restart) show(w io.Writer) {
 	fmt.Fprintf(w, "\nAgent killed with %d reflected objects in %d namespaces: %.0f writes there after its restart; "+
 		"%.2f reads per object; all looked at %.1f s after the kill\n",
 		r.Objects, r.Namespaces, total(r.Writes), float64(r.Reads)/float64(max(1, r.Objects)), r.Seconds)
@@ -146,7 +146,7 @@ func (w *watches) formula(cluster string) int {
 	}
 }
 
-func (w *watches) print(out io.Writer) {
+func (w *watches) show(out io.Writer) {
 	fmt.Fprintf(out, "\nWatches, scope %s, %d namespaces on %d providers:\n", w.Scope, w.Namespaces, w.Providers)
 	t := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(t, "  API server\twithout\twith\tadded\tformula\tper namespace and peering\n")

@@ -104,12 +104,12 @@ func (p *pairing) again(ctx context.Context, objects int) (float64, error) {
 	var looks float64
 	var since time.Time
 	err := wait.PollUntilContextTimeout(ctx, 10*poll, arrival, true, func(ctx context.Context) (bool, error) {
-		sums, err := ask(ctx, p.home, agent, "liqo_reflection_passes_total", "")
+		sum, err := ask(ctx, p.home, agent, "liqo_reflection_passes_total")
 		if err != nil {
 			return false, err
 		}
-		if sums[""] != looks {
-			looks, since = sums[""], time.Now()
+		if sum != looks {
+			looks, since = sum, time.Now()
 		}
 		return looks >= float64(objects) && time.Since(since) > 2*calm, nil
 	})
@@ -123,22 +123,22 @@ func (p *pairing) again(ctx context.Context, objects int) (float64, error) {
 func (p *pairing) memory(ctx context.Context) (footprint, error) {
 	const cycles = "go_gc_cycles_total_gc_cycles_total"
 	agent := env.AgentOf(p.away.Name)
-	before, err := ask(ctx, p.home, agent, cycles, "")
+	before, err := ask(ctx, p.home, agent, cycles)
 	if err != nil {
 		return footprint{}, err
 	}
 	err = wait.PollUntilContextTimeout(ctx, 10*poll, collected, true, func(ctx context.Context) (bool, error) {
-		now, err := ask(ctx, p.home, agent, cycles, "")
-		return now[""] > before[""], err
+		now, err := ask(ctx, p.home, agent, cycles)
+		return now > before, err
 	})
 	if err != nil {
 		return footprint{}, fmt.Errorf("wait until the agent has looked for garbage: %w", err)
 	}
-	live, err := ask(ctx, p.home, agent, "go_gc_heap_live_bytes", "")
+	live, err := ask(ctx, p.home, agent, "go_gc_heap_live_bytes")
 	if err != nil {
 		return footprint{}, err
 	}
-	f := footprint{Live: int64(live[""])}
+	f := footprint{Live: int64(live)}
 	for _, u := range p.env.Usage() {
 		if u.Cluster == p.home.Name && u.Component == agent {
 			f.RSS, f.Peak = u.RSS, u.PeakRSS

@@ -45,7 +45,8 @@ func TestWhatPodsReferToIsThereBeforeThem(t *testing.T) {
 	w.Expect(err).NotTo(HaveOccurred())
 	before := 0
 	for _, e := range events {
-		if e.Verb != "create" || e.ObjectRef == nil || e.ObjectRef.Namespace != w.twin() || e.ResponseStatus.Code != 201 {
+		if e.Verb != "create" || e.ResponseStatus.Code != 201 ||
+			e.ObjectRef == nil || e.ObjectRef.Namespace != w.twin() {
 			continue
 		}
 		if e.ObjectRef.Resource == "pods" {
@@ -121,7 +122,9 @@ func TestAnIngressTakesItsCertificateAlong(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "shop"},
 		Spec: networkingv1.IngressSpec{
 			IngressClassName: ptr.To("nginx"),
-			TLS:              []networkingv1.IngressTLS{{Hosts: []string{"shop.example"}, SecretName: certificate.Name}},
+			TLS: []networkingv1.IngressTLS{
+				{Hosts: []string{"shop.example"}, SecretName: certificate.Name},
+			},
 			DefaultBackend: &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
 				Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80},
 			}},

@@ -9,7 +9,8 @@ const (
 	later = 90 * time.Second
 	// outage is for what must wait until a cut provider counts as unreachable, or is back.
 	outage = 2 * time.Minute
-	// unreached is what is promised for the endpoints of a provider to be not ready elsewhere when it cannot be reached.
+	// unreached is what is promised for the endpoints of a provider to be not ready elsewhere when it cannot be
+	// reached.
 	unreached = 50 * time.Second
 	// soon is what is promised for an edit to reach pods that are pending.
 	soon = 2 * time.Second
@@ -25,8 +26,8 @@ const (
 	patience, grudge = 20 * time.Second, 30 * time.Second
 	// left is how soon a Secret must have left a provider after the last reference to it.
 	left = 30 * time.Second
-	// contested is until what others do to copies is over for sure: a minute until it is put right once more, and one in
-	// which nobody undoes that.
+	// contested is until what others do to copies is over for sure: a minute until it is put right once more, and one
+	// in which nobody undoes that.
 	contested = 3 * time.Minute
 	// idle is for how long a system that is left alone is watched.
 	idle = time.Minute
