@@ -58,8 +58,8 @@ type VirtualNodeSpec struct {
 	// +listType=atomic
 	LoadBalancerClasses []LoadBalancerType `json:"loadBalancerClasses,omitempty"`
 	// ReflectedResources are the custom resources that are reflected to the provider besides what always is, each as
-	// PLURAL.VERSION.GROUP: what their specs say goes there, their status comes back (own). What several VirtualNodes of
-	// one provider name is reflected once.
+	// PLURAL.VERSION.GROUP: what their specs say goes there, their status comes back (own). What several VirtualNodes
+	// of one provider name is reflected once.
 	//
 	// +optional
 	// +listType=set
