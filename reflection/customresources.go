@@ -17,7 +17,8 @@ func CustomResource(
 	gvr schema.GroupVersionResource, kind string, speaks func(home *unstructured.Unstructured) bool,
 ) Reflected {
 	return mirror(Kind[*unstructured.Unstructured]{
-		Resource: gvr.GroupResource().String(),
+		Resource:     gvr.GroupResource().String(),
+		PerNamespace: true, // rights to them come for single namespaces
 		New: func() *unstructured.Unstructured {
 			obj := &unstructured.Unstructured{}
 			obj.SetGroupVersionKind(gvr.GroupVersion().WithKind(kind))

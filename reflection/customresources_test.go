@@ -102,6 +102,26 @@ func TestTheStatusOfACustomResourceComesHome(t *testing.T) {
 	}
 }
 
+// The rights to them are given namespace by namespace, whatever the scope.
+func TestCustomResourcesAreWatchedWhereTheyMayBe(t *testing.T) {
+	home, away := newWatchedCluster(t), newWatchedCluster(t)
+	h := newHarness(t)
+	h.m.opts.Home = NewSources(SourceOptions{Client: home, Scope: ScopeCluster})
+	h.m.opts.Away = NewSources(SourceOptions{Client: away, Scope: ScopeCluster})
+	r, err := newReflector(h.m, CustomResource(widgets, "Widget", everybody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.queue.ShutDown()
+	atHome := h.m.opts.Home.open(t.Context(), r.homeSubject(), testHome, &heard{})
+	onProvider := h.m.opts.Away.open(t.Context(), r.awaySubject(), testAway, &heard{})
+	home.expectWatches(t, testHome)
+	away.expectWatches(t, testAway)
+	if !ended(h.m.opts.Home.close(atHome)) || !ended(h.m.opts.Away.close(onProvider)) {
+		t.Error("a watch does not end")
+	}
+}
+
 func TestParseCustomResources(t *testing.T) {
 	for name, c := range map[string]struct {
 		texts []string

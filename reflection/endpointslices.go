@@ -25,6 +25,8 @@ func EndpointSlices(facts Facts) Kind[*discoveryv1.EndpointSlice] {
 		Resource: "endpointslices",
 		New:      func() *discoveryv1.EndpointSlice { return &discoveryv1.EndpointSlice{} },
 		Whole:    true,
+		// The provider's controller copies a Service's labels, our marks among them, to slices of its own.
+		Labels: map[string]string{discoveryv1.LabelManagedBy: v1beta1.EndpointSliceManagedBy},
 		// The provider's controller makes names in the same way as home's.
 		Name: func(src metav1.Object, origin string) string { return suffixed(src.GetName(), origin) },
 		Never: func(src *discoveryv1.EndpointSlice) string {
@@ -41,7 +43,6 @@ func EndpointSlices(facts Facts) Kind[*discoveryv1.EndpointSlice] {
 		Lead:    func(leader func(namespace, name string) client.Object) { services = leader },
 		Mirror: func(dst, src *discoveryv1.EndpointSlice) {
 			dst.AddressType, dst.Ports, dst.Endpoints = src.AddressType, src.Ports, elsewhere(src)
-			dst.Labels[discoveryv1.LabelManagedBy] = v1beta1.EndpointSliceManagedBy
 			delete(dst.Annotations, triggerTime)
 		},
 		Replace: func(live, want *discoveryv1.EndpointSlice) bool { return live.AddressType != want.AddressType },

@@ -18,8 +18,9 @@ func TestAReflectedSlice(t *testing.T) {
 	src.Labels[corev1.IsHeadlessService] = ""
 	src.Annotations = map[string]string{triggerTime: "2030-01-01T00:00:00Z"}
 	before, dst := src.DeepCopy(), &discoveryv1.EndpointSlice{}
-	stamp(dst, src, "home", "away")
-	EndpointSlices(facts()).Mirror(dst, src)
+	(&look{src: src, reflector: &reflector{
+		kind: mirror(EndpointSlices(facts())), opts: Options{Origin: "home", Destination: "away"},
+	}}).apply(dst)
 	want := map[string]string{
 		discoveryv1.LabelServiceName: "web",
 		discoveryv1.LabelManagedBy:   v1beta1.EndpointSliceManagedBy,
@@ -38,6 +39,22 @@ func TestAReflectedSlice(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, src); diff != "" {
 		t.Errorf("the source was changed:\n%s", diff)
+	}
+}
+
+// The provider's controller hands the labels of a copied Service, our marks among them, on to slices of its own.
+func TestSlicesOfTheProviderAreNotWatched(t *testing.T) {
+	h := newHarness(t)
+	h.has(build.Service(testHome, "web"))
+	h.has(build.EndpointSlice(testHome, "a", "web", "worker-1", "10.0.0.1"))
+	h.settle("endpointslices", "a.home")
+	theirs := build.EndpointSlice(testAway, "web-xyz", "web", "node-1", "10.2.0.1")
+	theirs.Labels[v1beta1.LabelOrigin] = "home"
+	theirs.Labels[discoveryv1.LabelManagedBy] = "endpointslice-controller.k8s.io"
+	h.meddle(func(c client.Client) error { return c.Create(t.Context(), theirs) })
+	h.catchUp()
+	if p := h.pair("endpointslices"); p.seen("a.home") == nil || p.seen("web-xyz") != nil {
+		t.Errorf("want our own slices, and no others, got %v", p.away.all())
 	}
 }
 

@@ -22,7 +22,7 @@ func (l *look) feedBack(ctx context.Context, copied client.Object) error {
 	if equality.Semantic.DeepEqual(l.src, want) {
 		return nil
 	}
-	patch, err := patchOf(l.src, want)
+	patch, _, err := patchOf(l.src, want)
 	if err != nil {
 		return err
 	}

@@ -144,7 +144,7 @@ func TestThePatchOfAStatusIsForExactlyWhatWasSeen(t *testing.T) {
 	live.UID, live.ResourceVersion = "uid-1", "7"
 	want := live.DeepCopy()
 	want.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
-	patch, err := patchOf(live, want)
+	patch, _, err := patchOf(live, want)
 	if err != nil {
 		t.Fatal(err)
 	}

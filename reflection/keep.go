@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -18,6 +19,7 @@ import (
 // apply makes dst, new or live, what the home object asks for.
 func (l *look) apply(dst client.Object) {
 	stamp(dst, l.src, l.opts.Origin, l.opts.Destination)
+	dst.SetLabels(labels.Merge(dst.GetLabels(), l.kind.labels))
 	l.kind.mirror(dst, l.src)
 }
 
@@ -104,6 +106,13 @@ func (l *look) correct(ctx context.Context) (time.Duration, error) {
 
 // change makes dst of live, which is ours.
 func (l *look) change(ctx context.Context, live, dst client.Object) (time.Duration, error) {
+	patch, mark, err := patchOf(live, dst)
+	if err != nil {
+		return 0, err
+	}
+	if l.state.vain == mark {
+		return 0, l.finish(ctx, outcomeNoop, live)
+	}
 	if wait := l.budget(); wait > 0 {
 		return wait, &conflictError{otherManager(live) + " keeps changing it"}
 	}
@@ -113,22 +122,22 @@ func (l *look) change(ctx context.Context, live, dst client.Object) (time.Durati
 		}
 		return l.create(ctx)
 	}
-	patch, err := patchOf(live, dst)
-	if err != nil {
-		return 0, err
-	}
 	err = l.write(ctx, func(ctx context.Context) error {
 		return l.opts.Away.client.Patch(ctx, dst, patch, client.FieldOwner(v1beta1.FieldManager))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("patch: %w", err)
 	}
+	if dst.GetResourceVersion() == live.GetResourceVersion() { // the provider's own defaults have undone it
+		l.state.vain = mark
+		return 0, l.finish(ctx, outcomeNoop, dst)
+	}
 	return 0, l.finish(ctx, outcomePatch, dst)
 }
 
-// hashOf tells one desired copy from another, in memory only. It also returns how large the copy is.
-func hashOf(obj client.Object) (hash uint64, size int, err error) {
-	text, err := json.Marshal(obj)
+// hashOf tells one desired copy, or change, from another, in memory only. It also returns how large it is.
+func hashOf(what any) (hash uint64, size int, err error) {
+	text, err := json.Marshal(what)
 	if err != nil {
 		return 0, 0, fmt.Errorf("encode copy: %w", err)
 	}

@@ -39,6 +39,10 @@ type Kind[T client.Object] struct {
 	// cluster at once.
 	PerNamespace bool
 
+	// Labels are on all copies, besides home's and our marks, and tell them from the provider's own objects that carry
+	// our marks, too: controllers there hand labels on. They are part of what is watched.
+	Labels map[string]string
+
 	// Name is the name of the copy; it is src's own unless that could clash with an object of the provider.
 	Name func(src metav1.Object, origin string) string
 	// Never says why src must not leave home, whatever annotations ask for; "" lets it go.
@@ -71,6 +75,7 @@ type Reflected struct {
 	linger     time.Duration
 	whole      bool
 	apart      bool
+	labels     map[string]string
 	create     func() client.Object
 	mirror     func(dst, src client.Object)
 	feedback   func(dst, src client.Object)               // nil when nothing flows back
@@ -93,7 +98,7 @@ func (r Reflected) Resource() string { return r.resource }
 func mirror[T client.Object](k Kind[T]) Reflected {
 	r := Reflected{
 		resource: k.Resource, policy: k.Policy, follows: k.Follows, linger: k.Linger,
-		whole: k.Whole, apart: k.PerNamespace, referenced: k.Referenced,
+		whole: k.Whole, apart: k.PerNamespace, labels: k.Labels, referenced: k.Referenced,
 		create:  func() client.Object { return k.New() },
 		mirror:  func(dst, src client.Object) { k.Mirror(dst.(T), src.(T)) },
 		name:    func(src metav1.Object, _ string) string { return src.GetName() },

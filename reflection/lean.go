@@ -48,7 +48,7 @@ func leanCopy(obj client.Object) client.Object {
 	}}
 }
 
-// copiesOf selects the copies of a home cluster.
-func copiesOf(origin string) labels.Selector {
-	return labels.SelectorFromSet(labels.Set{v1beta1.LabelOrigin: origin})
+// copiesOf selects the copies of a home cluster, which carry other labels besides.
+func copiesOf(origin string, others map[string]string) labels.Selector {
+	return labels.SelectorFromSet(labels.Merge(others, labels.Set{v1beta1.LabelOrigin: origin}))
 }

@@ -48,6 +48,7 @@ type copyState struct {
 	foreign bool        // the name is taken by an object that is not ours
 	since   time.Time   // when it became unwanted
 	repairs []time.Time // when others' changes were undone, in the last minute
+	vain    uint64      // the difference between copy and home's wish that the provider insists on
 
 	refusedHash  uint64    // of what the provider's API server found invalid
 	refusedUntil time.Time // and until when it is not sent again

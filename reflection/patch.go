@@ -11,17 +11,21 @@ import (
 )
 
 // patchOf returns the merge patch that makes want of live, for exactly that object in exactly that state. The common
-// library takes seconds for 30,000 keys, and prints the object, which may be a Secret, when it fails.
-func patchOf(live, want client.Object) (client.Patch, error) {
+// library takes seconds for 30,000 keys, and prints the object, which may be a Secret, when it fails. The mark tells the
+// difference between the two from others, in any state of the rest of the object.
+func patchOf(live, want client.Object) (patch client.Patch, mark uint64, err error) {
 	have, err := fieldsOf(live)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	wanted, err := fieldsOf(want)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	changes := difference(have, wanted)
+	if mark, _, err = hashOf([]any{changes, difference(wanted, have)}); err != nil {
+		return nil, 0, err
+	}
 	metadata, _ := changes["metadata"].(map[string]any)
 	if metadata == nil {
 		metadata = map[string]any{}
@@ -30,9 +34,9 @@ func patchOf(live, want client.Object) (client.Patch, error) {
 	metadata["uid"], metadata["resourceVersion"] = live.GetUID(), live.GetResourceVersion()
 	text, err := json.Marshal(changes)
 	if err != nil {
-		return nil, fmt.Errorf("encode patch: %w", err)
+		return nil, 0, fmt.Errorf("encode patch: %w", err)
 	}
-	return client.RawPatch(types.MergePatchType, text), nil
+	return client.RawPatch(types.MergePatchType, text), mark, nil
 }
 
 func fieldsOf(obj client.Object) (map[string]any, error) {

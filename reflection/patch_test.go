@@ -59,7 +59,7 @@ func TestAPatchIsForOneObjectInOneState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := live.DeepCopy()
 			tc.change(want)
-			patch, err := patchOf(live, want)
+			patch, _, err := patchOf(live, want)
 			if err != nil {
 				t.Fatal(err)
 			}

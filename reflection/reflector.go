@@ -88,7 +88,9 @@ func (r *reflector) homeSubject() subject {
 
 // awaySubject is what is watched on the provider.
 func (r *reflector) awaySubject() subject {
-	return subject{resource: r.kind.resource, gvk: r.gvk, apart: r.kind.apart, copies: r.opts.Origin}
+	return subject{
+		resource: r.kind.resource, gvk: r.gvk, apart: r.kind.apart, copies: r.opts.Origin, labels: r.kind.labels,
+	}
 }
 
 // all has everything in a twin looked at.

@@ -68,6 +68,8 @@ type subject struct {
 	whole *wholeObjects
 	// copies has only those of this home cluster watched, and no more kept of each than copies need.
 	copies string
+	// labels are on all copies besides.
+	labels map[string]string
 	// apart is watched for each namespace on its own, whatever the scope.
 	apart    bool
 	indexers cache.Indexers
@@ -82,7 +84,7 @@ func (s subject) selector() labels.Selector {
 	if s.copies == "" {
 		return nil
 	}
-	return copiesOf(s.copies)
+	return copiesOf(s.copies, s.labels)
 }
 
 // listener hears what a source sees in one namespace.
