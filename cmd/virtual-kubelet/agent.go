@@ -72,7 +72,7 @@ func (a *agent) setUp() error {
 		a.sameScope(),
 		a.nodes(pods),
 		// A pod asks the mirror whether what it needs is there, so that has to know of a twin first.
-		a.twins(mirror, tokens, pods, volumes, a.events),
+		a.twins(volumes, mirror, tokens, pods, a.events),
 		a.mgr.Add(pods),
 		a.mgr.Add(tokens),
 		a.mgr.Add(mirror),

@@ -36,11 +36,11 @@ func (v *Volumes) attend(
 func (v *Volumes) follow(
 	ctx context.Context, claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume,
 ) error {
-	at, ok := handleOf(pv)
-	if _, reflected := v.twin(claim.Namespace); !ok || !reflected {
+	twin, reflected := v.twin(claim.Namespace) // which is another one than before if the mapping strategy has changed
+	if !reflected {
 		return nil
 	}
-	have, err := v.copyOf(ctx, at.twin, at.claim)
+	have, err := v.copyOf(ctx, twin, claim.Name)
 	if err != nil {
 		return err
 	}

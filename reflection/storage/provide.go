@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,9 +46,12 @@ func (v *Volumes) provide(
 ) (time.Duration, error) {
 	twin, ready := v.twin(claim.Namespace)
 	if !ready {
-		return soon, nil
+		return 0, nil // its claims are looked at when it is
 	}
 	why, after, err := v.obstacle(ctx, claim, node, twin)
+	if err != nil && v.queue.NumRequeues(item{claim.Namespace, claim.Name}) >= patience {
+		why, err = silence(err), nil // and the pod is not to wait for it
+	}
 	switch {
 	case err != nil || after > 0:
 		return after, err
@@ -108,6 +112,14 @@ func (v *Volumes) obstacle(
 	return v.rehearse(ctx, claim, class, twin)
 }
 
+// silence says that a provider cannot be asked. It is the same each time.
+func silence(err error) string {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		return bounded("the provider cannot be asked: " + err.Error())
+	}
+	return "the provider does not answer"
+}
+
 // taken says what it means that there is a claim of that name in the twin.
 func (v *Volumes) taken(claim, have *corev1.PersistentVolumeClaim) (why string, after time.Duration) {
 	switch {
@@ -118,6 +130,8 @@ func (v *Volumes) taken(claim, have *corev1.PersistentVolumeClaim) (why string, 
 	case have.Annotations[v1beta1.AnnotationHomeUID] != string(claim.UID) && isRetained(have):
 		return fmt.Sprintf("claim %s/%s there retains the data of an earlier claim of that name", have.Namespace,
 			have.Name), 0
+	case have.DeletionTimestamp != nil && v.opts.Clock.Since(have.DeletionTimestamp.Time) > heldFor:
+		return fmt.Sprintf("claim %s/%s there is being deleted, and something holds it, such as a pod that uses it", have.Namespace, have.Name), 0
 	}
 	return "", soon // it is on its way out
 }

@@ -70,7 +70,8 @@ func isRetained(have *corev1.PersistentVolumeClaim) bool {
 // retainedTimeout bounds the look at a copy whose volume at home is gone.
 const retainedTimeout = 10 * time.Second
 
-// retained says why a copy without a volume at home is kept: somebody deleted the volume of data that were to stay.
+// retained says why a copy is kept that, as far as we know, has no volume at home: somebody deleted the volume of data
+// that were to stay; or we do not know all, and data are not deleted on the word of a cache.
 func (v *Volumes) retained(namespace, name string) (string, error) {
 	twin, ok := v.twin(namespace)
 	if !ok {
@@ -79,8 +80,27 @@ func (v *Volumes) retained(namespace, name string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), retainedTimeout)
 	defer cancel()
 	have, err := v.copyOf(ctx, twin, name)
-	if err != nil || have == nil || !isRetained(have) {
+	switch {
+	case err != nil || have == nil:
 		return "", err
+	case isRetained(have):
+		return "its reclaim policy was Retain", nil
 	}
-	return "its reclaim policy was Retain", nil
+	return v.standing(ctx, namespace, name)
+}
+
+// standing asks home itself whether there is a volume of a claim.
+func (v *Volumes) standing(ctx context.Context, namespace, name string) (string, error) {
+	var volumes corev1.PersistentVolumeList
+	ours := client.MatchingLabels{v1beta1.LabelRemoteClusterID: v.opts.Provider}
+	if err := v.opts.Home.List(ctx, &volumes, ours); err != nil {
+		return "", fmt.Errorf("list the volumes at home: %w", err)
+	}
+	for i := range volumes.Items {
+		pv := &volumes.Items[i]
+		if ref := pv.Spec.ClaimRef; v.ours(pv) && ref.Namespace == namespace && ref.Name == name {
+			return standsFor(pv), nil
+		}
+	}
+	return "", nil
 }

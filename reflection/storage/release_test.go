@@ -120,6 +120,10 @@ func TestWhatIsKept(t *testing.T) {
 		"its volume decides": {
 			home: objects(pv), there: objects(orphan("Delete")), want: "volume pvc-c1 at home stands for its data",
 		},
+		"a volume that the cache has not seen": {
+			home: objects(pv), there: objects(orphan("Delete")), want: "volume pvc-c1 at home stands for its data",
+			change: func(r *rig) { _ = r.volumes.Replace(nil, "") },
+		},
 		"there never was a volume": {there: objects(orphan(""))},
 		"a deleted volume, Delete": {there: objects(orphan("Delete"))},
 		"a volume deleted by hand": {there: objects(orphan("Retain")), want: "its reclaim policy was Retain"},
@@ -146,8 +150,15 @@ func TestWhatIsKept(t *testing.T) {
 	r := newRig(t, nil, nil)
 	r.synced.Store(false)
 	const unknown = "the volumes at home are not known yet"
-	if got := r.Stay(data().Placed("node-1").Obj()); got != unknown || r.queue.Len() > 0 {
-		t.Errorf("before the volumes are known: %q, %d looked at", got, r.queue.Len())
+	settled, _ := bound(t, corev1.PersistentVolumeReclaimDelete, "first")
+	for _, claim := range []*corev1.PersistentVolumeClaim{settled, data().Obj()} {
+		if got := r.Stay(claim); got != unknown || r.queue.Len() > 0 {
+			t.Errorf("before the volumes are known: %q, %d looked at", got, r.queue.Len())
+		}
+	}
+	if got := r.Stay(data().Placed("node-1").Obj()); got != unknown || r.queue.Len() != 1 {
+		t.Errorf("a claim that waits when its agent starts: %q, %d looked at: it would wait for ever", got,
+			r.queue.Len())
 	}
 }
 

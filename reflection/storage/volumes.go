@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,11 +59,17 @@ type item struct{ namespace, name string }
 const (
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 30 * time.Second
-	// soon is when to look again at what is about to change: a twin or an older claim on its way.
+	// soon is when to look again at what is about to change: an older claim on its way.
 	soon = time.Second
+	// heldFor is how long an older claim may take to go before the pod is let go elsewhere.
+	heldFor = 30 * time.Second
 	// reconsider is when to ask a provider again that could not have a claim's volume.
 	reconsider = time.Minute
 )
+
+// patience is how many times in a row, which takes some twelve seconds, a provider may fail to answer before the pod
+// is let go elsewhere.
+const patience = 6
 
 // byClaim finds volumes by the namespace/name of their claim.
 const byClaim = "claim"
@@ -242,10 +249,21 @@ func (v *Volumes) ours(pv *corev1.PersistentVolume) bool {
 // VolumeOf returns the volume that a claim is bound to, nil when it has none on this provider.
 func (v *Volumes) VolumeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
 	pv := v.known(claim.Spec.VolumeName)
-	if pv == nil || pv.Spec.ClaimRef.UID != claim.UID {
+	if pv == nil || pv.Spec.ClaimRef.UID != claim.UID || Another(claim, pv) != "" {
 		return nil
 	}
 	return pv
+}
+
+// Another says that a volume of ours has the data of a claim of another name: whoever bound this one to it would get an
+// empty copy. "" means that it has not.
+func Another(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) string {
+	at, ok := handleOf(pv)
+	if !ok || at.claim == claim.Name {
+		return ""
+	}
+	return fmt.Sprintf("its volume %s has the data of a claim %q: only a claim of that name in the same namespace can "+
+		"have them", pv.Name, at.claim)
 }
 
 // Class returns the storage class of the copy of a claim, "" for the provider's default.
@@ -258,24 +276,44 @@ func (v *Volumes) Class(claim *corev1.PersistentVolumeClaim) string {
 // Stay says why a claim has no copy on the provider, or none yet; "" when its volume is there. A claim that waits for a
 // volume here, or has something to be done about it, is looked after.
 func (v *Volumes) Stay(claim *corev1.PersistentVolumeClaim) string {
+	it := item{claim.Namespace, claim.Name}
 	if !v.synced.Load() {
+		if claim.Status.Phase != corev1.ClaimBound && v.place(claim) != "" {
+			v.queue.Add(it) // which is not worked on before they are
+		}
 		return "the volumes at home are not known yet"
 	}
-	it := item{claim.Namespace, claim.Name}
 	if pv := v.VolumeOf(claim); pv != nil {
 		if unattended(claim, pv) {
 			v.queue.Add(it)
 		}
 		return ""
 	}
-	if node := v.place(claim); node != "" {
+	if v.place(claim) != "" {
 		v.queue.Add(it)
-		return "its volume on virtual node " + node + " is not made yet"
 	}
+	return Elsewhere(claim, v.known(claim.Spec.VolumeName), func(node string) bool {
+		_, ok := v.opts.Offered(node)
+		return ok
+	})
+}
+
+// Elsewhere says why a claim without a volume on a provider has no copy there. pv is the volume of ours that it is bound
+// to all the same, nil if it is not; ours says whether a Node is the provider's.
+func Elsewhere(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume, ours func(node string) bool) string {
+	refused := Refusals(claim)
+	maps.DeleteFunc(refused, func(node, _ string) bool { return !ours(node) })
+	node := claim.Annotations[v1beta1.AnnotationSelectedNode]
 	switch {
-	case claim.Spec.VolumeName != "":
+	case pv != nil && Another(claim, pv) != "":
+		return Another(claim, pv)
+	case claim.Spec.VolumeName != "" && (claim.Spec.VolumeName != volumeName(claim.UID) || !ours(chosen(claim))):
 		return fmt.Sprintf("its volume %s is not on this provider", claim.Spec.VolumeName)
-	case claim.Annotations[v1beta1.AnnotationSelectedNode] == "":
+	case chosen(claim) != "" && ours(node):
+		return "its volume on virtual node " + node + " is not made yet"
+	case len(refused) > 0:
+		return refusedMessage(refused)
+	case node == "":
 		return "no pod that uses it has been placed yet"
 	}
 	return "its volume is made elsewhere"
@@ -316,8 +354,12 @@ func (v *Volumes) Kept(namespace, name string) (string, error) {
 	}
 	for _, obj := range objs {
 		if pv, ok := obj.(*corev1.PersistentVolume); ok && v.ours(pv) {
-			return "volume " + pv.Name + " at home stands for its data", nil
+			return standsFor(pv), nil
 		}
 	}
 	return v.retained(namespace, name)
+}
+
+func standsFor(pv *corev1.PersistentVolume) string {
+	return "volume " + pv.Name + " at home stands for its data"
 }

@@ -151,6 +151,10 @@ func TestAProviderThatCannotHaveTheVolumeLetsThePodGo(t *testing.T) {
 		"the name is somebody else's": {
 			there: objects(mine(data().Obj(), "farm", "c1")), want: "a claim shop-home/data is there and not ours",
 		},
+		"the name is taken by a claim that does not go": {
+			there: objects(leaving(time.Unix(1, 0))),
+			want: "claim shop-home/data there is being deleted, and something holds it, such as a pod that uses it",
+		},
 		"the name is taken by retained data": {
 			there: objects(retained),
 			want:  "claim shop-home/data there retains the data of an earlier claim of that name",
@@ -236,30 +240,91 @@ func TestARefusalPasses(t *testing.T) {
 
 func TestWhatIsAboutToChangeIsWaitedFor(t *testing.T) {
 	older := copyOfClaim(data().UID("c0").Obj(), "x")
-	leaving := copyOfClaim(data().Obj(), "x")
-	leaving.DeletionTimestamp, leaving.Finalizers = &metav1.Time{Time: time.Unix(1, 0)}, []string{"pods/still-use-it"}
-	for name, test := range map[string]struct {
-		there  []client.Object
-		change func(r *rig)
-	}{
-		"the twin": {change: func(r *rig) { r.TwinLeaving("shop") }},
-		"the copy of an earlier claim of the name": {there: objects(older)},
-		"a copy of its own on its way out":         {there: objects(leaving)},
+	for name, there := range map[string]client.Object{
+		"the copy of an earlier claim of the name": older,
+		"a copy of its own on its way out":         leaving(time.Now()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, objects(data().Placed("node-1").Obj()), test.there)
-			if test.change != nil {
-				test.change(r)
-			}
+			r := newRig(t, objects(data().Placed("node-1").Obj()), objects(there))
 			if after, err := r.look("data"); after != soon || err != nil || len(r.writes) > 0 {
 				t.Errorf("looked at again after %s, %v; writes %v", after, err, r.writes)
 			}
 		})
 	}
 	r := newRig(t, objects(data().Placed("node-1").Obj()), nil)
-	r.refuse = func(string, client.Object) error { return errors.New("cut") }
-	if _, err := r.look("data"); err == nil || !strings.Contains(err.Error(), "cut") || len(r.writes) > 0 {
-		t.Errorf("a provider that does not answer: %v, writes %v", err, r.writes)
+	r.TwinLeaving("shop")
+	if r.settle("data"); len(r.writes) > 0 {
+		t.Errorf("without a twin: writes %v", r.writes)
+	}
+}
+
+// leaving is a copy that is being deleted.
+func leaving(since time.Time) *corev1.PersistentVolumeClaim {
+	out := copyOfClaim(data().Obj(), "x")
+	out.DeletionTimestamp, out.Finalizers = &metav1.Time{Time: since}, []string{"pods/still-use-it"}
+	return out
+}
+
+func TestAProviderThatDoesNotAnswerLetsThePodGo(t *testing.T) {
+	for want, answer := range map[string]error{
+		"the provider does not answer":                        errors.New("read tcp 10.0.0.1:4711: timeout"),
+		"the provider cannot be asked: read claim shop-home/": apierrors.NewTooManyRequestsError("busy"),
+	} {
+		t.Run(want, func(t *testing.T) {
+			r := newRig(t, objects(data().Placed("node-1").Obj()), nil)
+			r.refuse = func(string, client.Object) error { return answer }
+			it := item{"shop", "data"}
+			for range patience {
+				if after, err := r.look("data"); err == nil || after != 0 || len(r.writes) > 0 {
+					t.Fatalf("looked at again after %s, %v, writes %v", after, err, r.writes)
+				}
+				r.queue.AddRateLimited(it)
+			}
+			if after, err := r.look("data"); err != nil || after != reconsider {
+				t.Errorf("the pod waits still: %s, %v", after, err)
+			}
+			if why := Refusals(r.claim("data"))["node-1"]; !strings.HasPrefix(why, want) || chosen(r.claim("data")) != "" {
+				t.Errorf("refused because %q", why)
+			}
+			r.refuse = func(string, client.Object) error { return nil }
+			if r.settle("data"); len(Refusals(r.claim("data"))) > 0 {
+				t.Error("it is refused when the provider is back")
+			}
+		})
+	}
+}
+
+func TestAVolumeIsOnlyForClaimsOfItsName(t *testing.T) {
+	_, pv := bound(t, corev1.PersistentVolumeReclaimRetain, "first")
+	other := build.Claim("other").UID("c2").Bound("pvc-c1").Obj()
+	pv.Spec.ClaimRef.Name, pv.Spec.ClaimRef.UID = "other", "c2"
+	r := newRig(t, objects(other, pv), nil)
+	const want = `its volume pvc-c1 has the data of a claim "data": only a claim of that name in the same namespace can ` +
+		`have them`
+	if got := r.Stay(other); got != want || r.VolumeOf(other) != nil {
+		t.Errorf("it stays because %q: its copy would be empty", got)
+	}
+}
+
+func TestWhyAClaimHasNoCopyHere(t *testing.T) {
+	refused := data().Annotation(v1beta1.AnnotationVolumeRefused, `{"node-1":"no class","node-9":"so"}`)
+	r := newRig(t, nil, nil)
+	if got := r.Stay(refused.Obj()); got != "no volume on virtual node node-1: no class" || r.queue.Len() != 1 {
+		t.Errorf("it stays because %q", got)
+	}
+}
+
+// TestALossIsToldInAnotherTwin: the mapping strategy was changed, so the twin has another name than the volume says.
+func TestALossIsToldInAnotherTwin(t *testing.T) {
+	claim, pv := bound(t, corev1.PersistentVolumeReclaimDelete, "first")
+	second := copyOfClaim(claim, "second")
+	second.Namespace = "shop"
+	Feedback(claim, second, pv)
+	r := newRig(t, objects(claim, pv), objects(second))
+	r.TwinReady("shop", "shop")
+	r.settle("data")
+	if diff := cmp.Diff([]string{"Warning VolumeLost " + lossOf(second, "provider-1")}, r.told()); diff != "" {
+		t.Errorf("events (-want,+got):\n%s", diff)
 	}
 }
 
