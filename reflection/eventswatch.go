@@ -132,7 +132,7 @@ func (e *Events) watchedBy(cluster, namespace string) *watched {
 		namespace: namespace, clock: e.opts.Clock, missing: func(bool) {},
 		refusal: refusal{cluster: cluster, resource: eventResource, count: func() {
 			e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError)
-		}},
+		}, denied: func(string) {}},
 	}
 }
 

@@ -217,8 +217,8 @@ func (m *Mirror) attach(t *twin, r *reflector) {
 	p.away = m.opts.Away.open(t.ctx, r.awaySubject(), t.away, awaySide{s})
 	t.set(r.kind.resource, p)
 	m.running.Go(func() {
-		if p.home.missing() || p.away.missing() {
-			s.missing() // it was told before this pair was there
+		if p.home.blind() || p.away.blind() {
+			s.troubled() // it was told before this pair was there
 		}
 		for _, v := range []*view{p.home, p.away} {
 			select {

@@ -20,6 +20,8 @@ func (m *Mirror) Problems(home string) []v1beta1.ReflectionProblem {
 		for cluster, v := range map[string]*view{"the home cluster": p.home, m.opts.Destination: p.away} {
 			if v.missing() {
 				out = append(out, missingKind(resource, cluster))
+			} else if words := v.denial(); words != "" {
+				out = append(out, missingRight(resource, cluster, words))
 			}
 		}
 	}
@@ -37,7 +39,15 @@ func missingKind(resource, cluster string) v1beta1.ReflectionProblem {
 	}
 }
 
-// changed tells whoever wants to know that the problems of a namespace are others now.
+func missingRight(resource, cluster, words string) v1beta1.ReflectionProblem {
+	return v1beta1.ReflectionProblem{
+		Resource: resource, Reason: v1beta1.ProblemRefused,
+		Message: short(fmt.Sprintf("nothing that changes is reflected until whoever administers %s gives the right to list "+
+			"and watch them: %s", cluster, words)),
+	}
+}
+
+// problemsChanged tells whoever wants to know that the problems of a namespace are others now.
 func (r *reflector) problemsChanged(home string) {
 	if r.opts.ProblemsChanged != nil {
 		r.opts.ProblemsChanged(home)

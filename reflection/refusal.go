@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -16,7 +17,8 @@ const refusalPatience = 30 * time.Second
 // refusal is what an API server keeps answering to one watch.
 type refusal struct {
 	cluster, resource string
-	count             func() // in the metrics
+	count             func()             // in the metrics
+	denied            func(words string) // hears that a right seems to be missing, and "" when it is not
 
 	reason metav1.StatusReason // empty while there is none
 	since  time.Time
@@ -32,13 +34,11 @@ func (w *watched) hear(ctx context.Context, err error) {
 	switch {
 	case unknownKind(err):
 		w.missing(true)
+		f.over(logger, w.clock.Now())
 		return
 	case err == nil:
 		w.missing(false)
-		if f.told {
-			logger.Info("Watched again", "refusedFor", w.clock.Since(f.since).String())
-		}
-		f.reason, f.told = "", false
+		f.over(logger, w.clock.Now())
 		return
 	case reason == metav1.StatusReasonUnknown || !passing(err):
 		return // says nothing about the refusal
@@ -49,8 +49,20 @@ func (w *watched) hear(ctx context.Context, err error) {
 		return
 	}
 	f.count()
+	if reason == metav1.StatusReasonForbidden {
+		f.denied(err.Error())
+	}
 	if !f.told {
 		f.told = true
 		logger.Info("Cannot watch: what changes in the namespace is not reflected", "err", err.Error())
 	}
+}
+
+// over forgets what was refused.
+func (f *refusal) over(logger logr.Logger, now time.Time) {
+	f.denied("")
+	if f.told {
+		logger.Info("Not refused any more", "refusedFor", now.Sub(f.since).String())
+	}
+	f.reason, f.told = "", false
 }

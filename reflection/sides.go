@@ -11,8 +11,8 @@ type side struct {
 	p *pair
 }
 
-func (s side) refused() { s.opts.Metrics.count(s.opts.Destination, s.kind.resource, outcomeError) }
-func (s side) missing() { s.problemsChanged(s.t.home) }
+func (s side) refused()  { s.opts.Metrics.count(s.opts.Destination, s.kind.resource, outcomeError) }
+func (s side) troubled() { s.problemsChanged(s.t.home) }
 
 // homeSide listens to home.
 type homeSide struct{ side }

@@ -24,6 +24,7 @@ type source struct {
 	mu     sync.RWMutex
 	views  map[string][]*view // by namespace
 	absent bool               // the API server does not know the kind
+	denial string             // what it says while it refuses the watch for want of a right
 }
 
 func newSource(s *Sources, about subject, key sourceKey) *source {
@@ -33,7 +34,8 @@ func newSource(s *Sources, about subject, key sourceKey) *source {
 	}
 	src.watched = &watched{
 		client: s.client, namespace: key.namespace, selector: about.selector(), clock: s.clock, list: about.list,
-		refusal: refusal{cluster: s.cluster, resource: about.resource, count: src.refused}, missing: src.missing,
+		refusal: refusal{cluster: s.cluster, resource: about.resource, count: src.refused, denied: src.denied},
+		missing: src.missing,
 	}
 	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	for name, index := range about.indexers {
@@ -150,11 +152,24 @@ func (s *source) missing(is bool) {
 	changed := s.absent != is
 	s.absent = is
 	s.mu.Unlock()
-	if !changed {
-		return
+	if changed {
+		s.tellOfTrouble()
 	}
+}
+
+func (s *source) denied(words string) {
+	s.mu.Lock()
+	changed := s.denial != words
+	s.denial = words
+	s.mu.Unlock()
+	if changed {
+		s.tellOfTrouble()
+	}
+}
+
+func (s *source) tellOfTrouble() {
 	for _, v := range s.listeners("") {
-		v.listener.missing()
+		v.listener.troubled()
 	}
 }
 
@@ -190,6 +205,16 @@ func (v *view) missing() bool {
 	defer v.source.mu.RUnlock()
 	return v.source.absent
 }
+
+// denial is what the API server says while it refuses the watch for want of a right, else "".
+func (v *view) denial() string {
+	v.source.mu.RLock()
+	defer v.source.mu.RUnlock()
+	return v.source.denial
+}
+
+// blind says whether something that is told of as a [Mirror.Problems] keeps the view from being complete.
+func (v *view) blind() bool { return v.missing() || v.denial() != "" }
 
 // get returns an object, or nil.
 func (v *view) get(name string) client.Object {

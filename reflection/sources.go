@@ -91,8 +91,9 @@ func (s subject) selector() labels.Selector {
 type listener interface {
 	// changed is told of an object that was added (before is nil), changed, or deleted (now is nil).
 	changed(before, now client.Object)
-	// missing says that the API server does not know the kind any more, or that it knows it again; see [view.missing].
-	missing()
+	// troubled says that the API server does not let itself be watched any more, or that it does again; see
+	// [view.missing] and [view.denial].
+	troubled()
 	// refused counts an attempt to watch after many that were refused.
 	refused()
 }

@@ -100,8 +100,8 @@ func (h *heard) changed(before, now client.Object) {
 	h.names = append(h.names, now.GetNamespace()+"/"+now.GetName())
 }
 
-func (*heard) missing() {}
-func (*heard) refused() {}
+func (*heard) troubled() {}
+func (*heard) refused()  {}
 
 func (h *heard) expect(t *testing.T, want ...string) {
 	t.Helper()

@@ -14,7 +14,7 @@ func (m *Mirror) Settled(home string) bool {
 			// Nothing refers to an object of the kind.
 		case p == nil:
 			return false
-		case p.home.missing() || p.away.missing():
+		case p.home.blind() || p.away.blind():
 			// That is a problem of its own, and there are no others of the kind.
 		case !p.ready.Load() || r.queue.Len() > 0:
 			return false

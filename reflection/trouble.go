@@ -70,8 +70,7 @@ func (l *look) refusedFor(seen *metav1.PartialObjectMetadata) time.Duration {
 
 // tell puts an event on the home object, unless it has just said the same, and keeps the problem.
 func (l *look) tell(reason string, err error) {
-	message := fmt.Sprintf("cannot be reflected to %s: %s", l.opts.Destination, err)
-	message = strings.ToValidUTF8(message[:min(len(message), 1000)], "")
+	message := short(fmt.Sprintf("cannot be reflected to %s: %s", l.opts.Destination, err))
 	problem := v1beta1.ReflectionProblem{
 		Resource: l.kind.resource, Name: l.src.GetName(), Reason: reason, Message: message,
 	}
@@ -80,3 +79,6 @@ func (l *look) tell(reason string, err error) {
 		l.problemsChanged(l.t.home)
 	}
 }
+
+// short makes a message fit into an event and a problem.
+func short(message string) string { return strings.ToValidUTF8(message[:min(len(message), 1000)], "") }

@@ -112,17 +112,31 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 	unauthorized := apierrors.NewUnauthorized("no")
 	silence := errors.New("connection refused")
 	repeat := func(err error, times int) []error { return slices.Repeat([]error{err}, times) }
-	const said, over = "Cannot watch", "Watched again"
+	const said, over = "Cannot watch", "Not refused any more"
 
 	// An attempt is made every five seconds.
 	for name, tc := range map[string]struct {
 		answers     []error
 		want        []string
 		wantCounted int
+		wantDenied  bool
 	}{
-		"rights that come in time":      {answers: append(repeat(forbidden, 6), nil)},
-		"rights that do not come":       {answers: repeat(forbidden, 9), want: []string{said}, wantCounted: 3},
-		"rights that come late":         {append(repeat(forbidden, 7), nil, nil), []string{said, over}, 1},
+		"rights that come in time": {answers: append(repeat(forbidden, 6), nil)},
+		"rights that do not come": {
+			answers: repeat(forbidden, 9), want: []string{said}, wantCounted: 3, wantDenied: true,
+		},
+		"rights that come late": {answers: append(repeat(forbidden, 7), nil, nil), want: []string{said, over}, wantCounted: 1},
+		"no rights, after a token that has run out": {
+			answers: slices.Concat(repeat(unauthorized, 7), repeat(forbidden, 7)),
+			want:    []string{said}, wantCounted: 2, wantDenied: true,
+		},
+		"a token that has run out, which the node has": {
+			answers: repeat(unauthorized, 7), want: []string{said}, wantCounted: 1,
+		},
+		"a kind that goes with the rights to it": {
+			answers: append(repeat(forbidden, 7), apierrors.NewNotFound(resource, "")),
+			want:    []string{said, over}, wantCounted: 1,
+		},
 		"no answer, which the node has": {answers: repeat(silence, 20)},
 		"one refusal after the other": {
 			answers: slices.Concat(repeat(forbidden, 6), repeat(unauthorized, 6), []error{nil}),
@@ -137,16 +151,19 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 		},
 		"a second time": {
 			answers: slices.Concat(repeat(forbidden, 7), []error{nil}, repeat(forbidden, 7)),
-			want:    []string{said, over, said}, wantCounted: 2,
+			want:    []string{said, over, said}, wantCounted: 2, wantDenied: true,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var lines []string
 			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
-			clk, counted := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), 0
+			clk, counted, denied := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), 0, ""
 			w := &watched{
 				namespace: testAway, clock: clk, missing: func(bool) {},
-				refusal: refusal{cluster: "provider-1", resource: "configmaps", count: func() { counted++ }},
+				refusal: refusal{
+					cluster: "provider-1", resource: "configmaps", count: func() { counted++ },
+					denied: func(words string) { denied = words },
+				},
 			}
 			for _, err := range tc.answers {
 				w.hear(log.IntoContext(t.Context(), logger), err)
@@ -166,6 +183,9 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 			}
 			if counted != tc.wantCounted {
 				t.Errorf("counted %d, want %d", counted, tc.wantCounted)
+			}
+			if got := denied == forbidden.Error(); got != tc.wantDenied {
+				t.Errorf("denied in the end: %q, want that: %v", denied, tc.wantDenied)
 			}
 		})
 	}
@@ -195,7 +215,7 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 	src := newSource(NewSources(SourceOptions{Client: refused, Clock: &impatient{Clock: h.clock}}),
 		r.awaySubject(), sourceKey{namespace: testAway})
 	for range 2 { // two Mirrors may listen
-		src.add(&view{source: src, namespace: testAway, listener: awaySide{side{reflector: r}}})
+		src.add(&view{source: src, namespace: testAway, listener: awaySide{side{reflector: r, t: h.m.twins[testHome]}}})
 	}
 	w := src.watched
 	lw := cache.ToListerWatcherWithContext(w.listWatch())
@@ -208,6 +228,38 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 	counter := h.m.opts.Metrics.passes.WithLabelValues("provider-1", r.kind.resource, outcomeError)
 	if got := testutil.ToFloat64(counter); got != 4 {
 		t.Errorf("counted %v errors, want one of each for both", got)
+	}
+}
+
+func TestAWatchThatIsDeniedIsAProblemUntilItIsNot(t *testing.T) {
+	h := newHarness(t)
+	told := 0
+	for _, r := range h.m.reflectors {
+		r.opts.ProblemsChanged = func(string) { told++ }
+	}
+	p := h.pair("configmaps")
+	p.away.listener = awaySide{side{h.reflector("configmaps"), h.m.twins[testHome], p}}
+	for range 2 {
+		p.away.source.denied("configmaps is forbidden: no")
+	}
+	want := []v1beta1.ReflectionProblem{{
+		Resource: "configmaps", Reason: v1beta1.ProblemRefused,
+		Message: "nothing that changes is reflected until whoever administers provider-1 gives the right to list and " +
+			"watch them: configmaps is forbidden: no",
+	}}
+	if diff := cmp.Diff(want, h.m.Problems(testHome)); diff != "" {
+		t.Errorf("denied, -want,+got:\n%s", diff)
+	}
+	p.ready.Store(false)
+	if !h.m.Settled(testHome) {
+		t.Error("nothing else is known for as long as the right is missing, and what is a problem was said")
+	}
+	p.away.source.denied("")
+	if diff := cmp.Diff([]v1beta1.ReflectionProblem(nil), h.m.Problems(testHome)); diff != "" {
+		t.Errorf("allowed, -want,+got:\n%s", diff)
+	}
+	if told != 2 || h.m.Settled(testHome) {
+		t.Errorf("told %d times, want one for each change; settled: %v", told, h.m.Settled(testHome))
 	}
 }
 
