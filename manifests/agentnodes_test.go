@@ -9,6 +9,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -65,6 +66,7 @@ func TestAgentsWriteOnlyWhatIsOnTheirNodes(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal that says %q", name, c.err, c.refused)
 		}
 	}
+	f.events()
 }
 
 type agentFence struct {
@@ -76,7 +78,7 @@ func fenceClient(t *testing.T, config *rest.Config) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme),
-		policyv1.AddToScheme(scheme), coordinationv1.AddToScheme(scheme)); err != nil {
+		policyv1.AddToScheme(scheme), coordinationv1.AddToScheme(scheme), eventsv1.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := client.New(config, client.Options{Scheme: scheme})
@@ -145,7 +147,9 @@ func (f *agentFence) inForce() {
 				PatchOptions: client.PatchOptions{DryRun: []string{metav1.DryRunAll}},
 			})
 			other := f.agent.Create(ctx, lease("other"), client.DryRunAll)
-			return ours == nil && apierrors.IsForbidden(pod) && apierrors.IsForbidden(other), nil
+			event := f.agent.Create(ctx, said("shop", "probe", "kubelet"), client.DryRunAll)
+			return ours == nil && apierrors.IsForbidden(pod) && apierrors.IsForbidden(other) &&
+				apierrors.IsForbidden(event), nil
 		})
 	if err != nil {
 		f.Fatal("roles and policies did not come into force")

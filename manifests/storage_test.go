@@ -44,7 +44,16 @@ func storingAgent(t *testing.T, home *env.Cluster) client.Client {
 	role := func(name string) rbacv1.RoleRef {
 		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
 	}
+	nodes := metav1.ObjectMeta{Namespace: "liqo-tenant-b", Name: v1beta1.AgentNodesRole}
 	for _, obj := range []client.Object{
+		build.Namespace(nodes.Namespace).Obj(),
+		&rbacv1.Role{ObjectMeta: nodes, Rules: []rbacv1.PolicyRule{{
+			Verbs: []string{v1beta1.VerbServe}, APIGroups: []string{v1beta1.GroupVersion.Group},
+			Resources: []string{"virtualnodes"}, ResourceNames: []string{"b"},
+		}}},
+		&rbacv1.RoleBinding{ObjectMeta: nodes, Subjects: user, RoleRef: rbacv1.RoleRef{
+			APIGroup: rbacv1.GroupName, Kind: "Role", Name: nodes.Name,
+		}},
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "storing"}, Subjects: user, RoleRef: role("liqo-virtual-kubelet"),
 		},
@@ -53,7 +62,7 @@ func storingAgent(t *testing.T, home *env.Cluster) client.Client {
 			RoleRef: role("liqo-offloaded-namespace"),
 		},
 	} {
-		if err := home.Client().Create(t.Context(), obj); err != nil {
+		if err := home.Client().Create(t.Context(), obj); client.IgnoreAlreadyExists(err) != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,9 +101,19 @@ func volumes(t *testing.T, home *env.Cluster) {
 		"another provider's label": func(v *corev1.PersistentVolume) {
 			v.Labels[v1beta1.LabelRemoteClusterID] = "c"
 		},
-		"for whoever comes":  func(v *corev1.PersistentVolume) { v.Spec.ClaimRef = nil },
-		"for any claim":      func(v *corev1.PersistentVolume) { v.Spec.ClaimRef.UID = "" },
-		"for every node":     func(v *corev1.PersistentVolume) { v.Spec.NodeAffinity = nil },
+		"for whoever comes": func(v *corev1.PersistentVolume) { v.Spec.ClaimRef = nil },
+		"for any claim":     func(v *corev1.PersistentVolume) { v.Spec.ClaimRef.UID = "" },
+		"for every node":    func(v *corev1.PersistentVolume) { v.Spec.NodeAffinity = nil },
+		"on another's node": func(v *corev1.PersistentVolume) {
+			v.Spec.NodeAffinity = build.Volume("", "c").Spec.NodeAffinity
+		},
+		"on one of two nodes": func(v *corev1.PersistentVolume) {
+			terms := &v.Spec.NodeAffinity.Required.NodeSelectorTerms
+			*terms = append(*terms, build.Volume("", "c").Spec.NodeAffinity.Required.NodeSelectorTerms...)
+		},
+		"on all nodes but one": func(v *corev1.PersistentVolume) {
+			v.Spec.NodeAffinity.Required.NodeSelectorTerms[0].MatchExpressions[0].Operator = corev1.NodeSelectorOpNotIn
+		},
 		"in another's house": func(v *corev1.PersistentVolume) { v.Spec.ClaimRef.Namespace = "default" },
 	} {
 		pv := ofProvider("hostile")
@@ -136,6 +155,16 @@ func changesOfVolumes(t *testing.T, home *env.Cluster, c client.Client) {
 		"what protects it": {own, func(v *corev1.PersistentVolume) {
 			v.Finalizers = nil
 		}, len(own.Finalizers) == 0},
+		"how it is mounted": {own, func(v *corev1.PersistentVolume) {
+			v.Spec.MountOptions = []string{"suid"}
+		}, false},
+		"its class": {own, func(v *corev1.PersistentVolume) { v.Spec.StorageClassName = "fast" }, false},
+		"who can use it": {own, func(v *corev1.PersistentVolume) {
+			v.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
+		}, false},
+		"an owner that is not there": {own, func(v *corev1.PersistentVolume) {
+			v.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: "n", UID: "u"}}
+		}, false},
 		"the label":                   {own, func(v *corev1.PersistentVolume) { v.Labels = nil }, false},
 		"a volume of somebody else's": {foreign, func(v *corev1.PersistentVolume) { v.Labels = own.Labels }, false},
 	} {
@@ -206,5 +235,45 @@ func changesOfClaims(t *testing.T, home *env.Cluster, c client.Client) {
 	changed.Labels = nil
 	if err := c.Status().Patch(t.Context(), changed, client.MergeFrom(claim), client.DryRunAll); err == nil {
 		t.Error("with the status, the labels of a claim may be changed")
+	}
+	sizesOfClaims(t, home, c)
+}
+
+// sizesOfClaims: of claims that are not on the agent's nodes it writes nothing by which others go.
+func sizesOfClaims(t *testing.T, home *env.Cluster, c client.Client) {
+	large := corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Ti")}
+	grow := func(p *corev1.PersistentVolumeClaim) { p.Status.Capacity = large }
+	lose := func(p *corev1.PersistentVolumeClaim) { p.Status.Phase = corev1.ClaimLost }
+	release := func(p *corev1.PersistentVolumeClaim) { delete(p.Annotations, v1beta1.AnnotationSelectedNode) }
+	for name, test := range map[string]struct {
+		claim    *build.ClaimBuilder
+		change   func(*corev1.PersistentVolumeClaim)
+		statusOf bool
+		ok       bool
+	}{
+		"the size of a claim on its node":   {build.Claim("c1").Placed("b"), grow, true, true},
+		"the size of a claim elsewhere":     {build.Claim("c2").Placed("worker"), grow, true, false},
+		"the size of a claim bound by hand": {build.Claim("c3"), grow, true, true},
+		"the size of a claim of another storage": {
+			build.Claim("c4").Annotation(v1beta1.AnnotationStorageProvisioner, "csi.example.com"), grow, true, false,
+		},
+		"that a claim on its node is lost":       {build.Claim("c5").Placed("b"), lose, true, false},
+		"that a claim elsewhere is lost":         {build.Claim("c6").Placed("worker"), lose, true, false},
+		"taking back the choice of its node":     {build.Claim("c7").Placed("b"), release, false, true},
+		"taking back the choice of another node": {build.Claim("c8").Placed("worker"), release, false, false},
+	} {
+		claim := test.claim.Obj()
+		if err := home.Client().Create(t.Context(), claim); err != nil {
+			t.Fatal(err)
+		}
+		changed := claim.DeepCopy()
+		test.change(changed)
+		err := c.Patch(t.Context(), changed.DeepCopy(), client.MergeFrom(claim), client.DryRunAll)
+		if test.statusOf {
+			err = c.Status().Patch(t.Context(), changed, client.MergeFrom(claim), client.DryRunAll)
+		}
+		if test.ok != (err == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package peering_test
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 
@@ -181,10 +182,7 @@ func TestFence(t *testing.T) {
 		secrets, services      = "'liqo-secrets'", "'liqo-services'"
 		either                 = "ValidatingAdmissionPolicy" // several would, and any may come first
 	)
-	tests := map[string]struct {
-		request request
-		want    string // who refuses; empty when it is allowed
-	}{
+	tests := map[string]attempt{
 		"a twin of its own":              {create(namespace("new-a", twinLabels("a"))), ""},
 		"a twin with a restricted level": {create(twinWith(psa, "restricted")), ""},
 		"a namespace without label":      {create(namespace("new", nil)), twins},
@@ -299,6 +297,7 @@ func TestFence(t *testing.T) {
 
 		"a privileged pod": {create(remotePod("shop-a", privileged)), "PodSecurity"},
 	}
+	maps.Copy(tests, lures())
 	raw := clientset(t, impersonation(away.Config(), "liqo-tenant-a", v1beta1.PeerServiceAccount))
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) { judge(t, tt.request(t.Context(), peerA, raw), tt.want) })

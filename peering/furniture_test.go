@@ -36,7 +36,8 @@ func furnish(t *testing.T, admin client.Client) {
 		namespace("own", map[string]string{"team": "provider"}),
 		namespace("shop-a", twinLabels("a")), namespace("shop-b", twinLabels("b")),
 		config("own", "theirs", nil), config("shop-a", "theirs", nil), config("shop-a", "ours", marked("a")),
-		config("shop-b", "ours", marked("b")), service("shop-a", "ours"),
+		config("shop-b", "ours", marked("b")), service("shop-a", "ours"), closedEndpoints(),
+		claim("ours", "", ""), claim("placed", "", "worker"),
 		named(binding("shop-a", "view", everybody), "theirs"),
 		serviceAccount("own", "admin"), serviceAccount("kube-system", "admin"),
 		serviceAccount("own", "default"), serviceAccount("shop-a", "default"), serviceAccount("shop-a", "admin"),
@@ -76,12 +77,14 @@ func inForce(t *testing.T, peer client.Client) {
 				namespace("new", nil), config("own", "new", marked("a")),
 				binding("shop-a", "view", identity("a")), remotePod("shop-a", automount(true)),
 				secret("shop-a", corev1.SecretTypeServiceAccountToken), service("shop-a", "new", "198.51.100.1"),
+				claim("new", "theirs", ""), slice("IPv4", "10.0.0.6"),
 			} {
 				if peer.Create(ctx, forbidden, client.DryRunAll) == nil {
 					return false, nil
 				}
 			}
-			return relabel("own", "", origin, "a")(ctx, peer, nil) != nil, nil
+			return relabel("own", "", origin, "a")(ctx, peer, nil) != nil &&
+				relabel("shop-a", "", origin, "b")(ctx, peer, nil) != nil, nil
 		})
 	if err != nil {
 		t.Fatal("the policies did not come into force")
