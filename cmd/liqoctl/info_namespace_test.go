@@ -50,7 +50,7 @@ func reflectedShop() []client.Object {
 			s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "unused"}}
 		}).Obj(),
 		claim("data", "pv-b", ""), claim("far", "pv-c", ""), claim("new", "", ""), claim("chosen", "", "b-1"),
-		claim("elsewhere", "", "worker"), volume("pv-b", "b"), volume("pv-c", "c"),
+		claim("elsewhere", "", "worker"), refusedClaim("small", `{"b-1":"exceeded quota: storage"}`), volume("pv-b", "b"), volume("pv-c", "c"),
 		// Of another namespace, and so of no interest.
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "settings"}},
 	}
@@ -73,8 +73,17 @@ func claim(name, volume, node string) *corev1.PersistentVolumeClaim {
 	c := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}}
 	c.Spec.VolumeName = volume
 	if node != "" {
-		c.Annotations = map[string]string{v1beta1.AnnotationSelectedNode: node}
+		c.Annotations = map[string]string{
+			v1beta1.AnnotationSelectedNode:       node,
+			v1beta1.AnnotationStorageProvisioner: v1beta1.StorageProvisioner,
+		}
 	}
+	return c
+}
+
+func refusedClaim(name, why string) *corev1.PersistentVolumeClaim {
+	c := claim(name, "", "")
+	c.Annotations = map[string]string{v1beta1.AnnotationVolumeRefused: why}
 	return c
 }
 

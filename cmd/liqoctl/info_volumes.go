@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/storage"
 )
 
 // claimsResource is the kind that volumes decide about.
@@ -35,22 +36,23 @@ type volumeView struct{ *podView }
 
 // Stay says why a claim has no copy on the cluster.
 func (v volumeView) Stay(claim *corev1.PersistentVolumeClaim) string {
-	node := claim.Annotations[v1beta1.AnnotationSelectedNode]
-	switch {
-	case v.VolumeOf(claim) != nil:
+	if v.VolumeOf(claim) != nil {
 		return ""
-	case claim.Spec.VolumeName != "":
-		return fmt.Sprintf("its volume %s is not on this provider", claim.Spec.VolumeName)
-	case node == "":
-		return "no pod that uses it has been placed yet"
-	case v.ours(node):
-		return "its volume on virtual node " + node + " is not made yet"
 	}
-	return "its volume is made elsewhere"
+	return storage.Elsewhere(claim, v.volumeOf(claim), v.ours)
 }
 
 // VolumeOf returns the volume that a claim is bound to, nil when it has none on the cluster.
 func (v volumeView) VolumeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
+	pv := v.volumeOf(claim)
+	if pv == nil || storage.Another(claim, pv) != "" {
+		return nil
+	}
+	return pv
+}
+
+// volumeOf is VolumeOf, whatever claim the data are of.
+func (v volumeView) volumeOf(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
 	pv := v.of.volumes[claim.Spec.VolumeName]
 	if pv == nil || pv.Labels[v1beta1.LabelRemoteClusterID] != v.clusterID {
 		return nil

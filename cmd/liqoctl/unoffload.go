@@ -20,8 +20,8 @@ func (a *app) unoffload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "namespace NAME",
 		Short: "Bring a namespace home",
-		Long: `Bring a namespace home: its twins are deleted with everything in them, pods that run there included. The
-namespace itself, and what is in it at home, stays.
+		Long: `Bring a namespace home: its twins are deleted with everything in them, pods that run there and the
+data of volumes included. The namespace itself, and what is in it at home, stays.
 
 As long as twins are left the namespace stays offloaded in phase Terminating. --force does not wait for twins that do
 not go, because their provider cannot be reached or something there holds them, and says which are left behind: they
@@ -61,12 +61,7 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, f unoffloadFl
 	if err := checkQuick(ctx, home, name); err != nil {
 		return err
 	}
-	question := fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)
-	if f.force {
-		question += " Twins on clusters that cannot be reached, or that something there holds, are left behind; " +
-			"pods in them may run on."
-	}
-	if err := a.confirm(question); err != nil {
+	if err := a.confirmUnoffload(ctx, home, name, f.force); err != nil {
 		return err
 	}
 	if err := withdraw(ctx, home, &off, f.force); err != nil {
@@ -80,6 +75,20 @@ func (a *app) unoffloadNamespace(ctx context.Context, name string, f unoffloadFl
 	}
 	a.success("namespace %s is at home only", name)
 	return nil
+}
+
+func (a *app) confirmUnoffload(ctx context.Context, home *cluster, name string, force bool) error {
+	question := fmt.Sprintf("This deletes the twins of namespace %s and everything in them.", name)
+	data, err := lossOfData(ctx, home, name)
+	if err != nil {
+		return err
+	}
+	question += data
+	if force {
+		question += " Twins on clusters that cannot be reached, or that something there holds, are left behind; " +
+			"pods in them may run on."
+	}
+	return a.confirm(question)
 }
 
 // withdraw deletes an offloading. With force it then asks the controller-manager not to wait for twins that do not go:

@@ -205,7 +205,7 @@ func podAffinity(pod *corev1.Pod) []string {
 	if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.PersistentVolumeClaim != nil || v.Ephemeral != nil
 	}) {
-		rules = append(rules, "volumes")
+		rules = append(rules, "zones and limits of volumes")
 	}
 	if slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
 		return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.HostPort > 0 })
