@@ -17,6 +17,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // maxTokens is how many tokens a pod gets: each is asked from home again every 48 minutes or sooner, and all are in one
@@ -138,7 +139,7 @@ func (t *Tokens) deliver(
 	refresh := now.Add(life * 4 / 5)
 	got, err := t.put(ctx, t.secret(home, away, data, refresh), seen)
 	if err != nil {
-		return t.judge(err, "the provider does not take the Secret with the pod's tokens")
+		return t.judge(remote.Discreet(err), "the provider does not take the Secret with the pod's tokens")
 	}
 	t.pods.opts.Metrics.token(tokenIssued)
 	t.remember(home.UID, issue{version: got.ResourceVersion, at: now, refresh: refresh})

@@ -38,6 +38,8 @@ type Kind[T client.Object] struct {
 	// PerNamespace has the kind watched in each namespace on its own, also where other kinds are watched for the whole
 	// cluster at once.
 	PerNamespace bool
+	// Confidential keeps what an API server says about an object out of logs, events and problems: it may quote it.
+	Confidential bool
 
 	// Labels are on all copies, besides home's and our marks, and tell them from the provider's own objects that carry
 	// our marks, too: controllers there hand labels on. They are part of what is watched.
@@ -75,6 +77,7 @@ type Reflected struct {
 	linger     time.Duration
 	whole      bool
 	apart      bool
+	discreet   bool
 	labels     map[string]string
 	create     func() client.Object
 	mirror     func(dst, src client.Object)
@@ -98,7 +101,7 @@ func (r Reflected) Resource() string { return r.resource }
 func mirror[T client.Object](k Kind[T]) Reflected {
 	r := Reflected{
 		resource: k.Resource, policy: k.Policy, follows: k.Follows, linger: k.Linger,
-		whole: k.Whole, apart: k.PerNamespace, labels: k.Labels, referenced: k.Referenced,
+		whole: k.Whole, apart: k.PerNamespace, discreet: k.Confidential, labels: k.Labels, referenced: k.Referenced,
 		create:  func() client.Object { return k.New() },
 		mirror:  func(dst, src client.Object) { k.Mirror(dst.(T), src.(T)) },
 		name:    func(src metav1.Object, _ string) string { return src.GetName() },

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // look is one look at one object: what the steps of a pass share.
@@ -39,13 +41,22 @@ func (r *reflector) reconcile(ctx context.Context, it item) (time.Duration, erro
 	defer cancel()
 	l := &look{reflector: r, t: t, p: p, state: p.state(it.name), name: it.name, src: p.source(it.name)}
 	if l.src == nil {
-		return l.remove(ctx, verdict{why: "it is gone at home"})
+		after, err := l.remove(ctx, verdict{why: "it is gone at home"})
+		return after, l.discreet(err)
 	}
 	after, err := l.decide(ctx)
 	if errors.Is(err, errGone) {
 		return 0, nil
 	}
-	return l.explain(after, err)
+	return l.explain(after, l.discreet(err))
+}
+
+// discreet keeps to itself what an API server says about an object that must not be quoted.
+func (l *look) discreet(err error) error {
+	if l.kind.discreet {
+		return remote.Discreet(err)
+	}
+	return err
 }
 
 // within returns a context with the values of ctx that also ends with the twin.

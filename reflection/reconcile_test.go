@@ -459,6 +459,9 @@ func TestTroubleOnTheProvider(t *testing.T) {
 		"a quota is told, and tried again": {
 			apierrors.NewForbidden(resource, "settings", errors.New("exceeded quota: q")), 0, "exceeded quota: q",
 		},
+		"what a terminal would obey is not told": {
+			apierrors.NewForbidden(resource, "settings", errors.New("no\x1b[2J")), 0, "no [2J",
+		},
 		"what is too large is told, and not sent again soon": {
 			apierrors.NewRequestEntityTooLargeError("limit is 3145728"), retryRefused, "limit is 3145728",
 		},

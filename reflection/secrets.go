@@ -24,6 +24,7 @@ func Secrets(pods Pods, ourNode func(string) bool) Kind[*corev1.Secret] {
 		New:          func() *corev1.Secret { return &corev1.Secret{} },
 		Policy:       PolicyReferenced,
 		PerNamespace: true, // the right to watch all Secrets of home is more than any agent needs
+		Confidential: true,
 		Mirror: func(dst, src *corev1.Secret) {
 			dst.Type, dst.Data, dst.Immutable = secretType(src), src.Data, src.Immutable
 		},

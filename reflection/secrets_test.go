@@ -7,8 +7,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/e2e/build"
 )
@@ -217,5 +221,37 @@ func TestTheRootCAGetsANameOfItsOwn(t *testing.T) {
 	}
 	if got := ConfigMaps().Name(configMap("settings"), "home"); got != "settings" {
 		t.Errorf("got %s", got)
+	}
+}
+
+func TestWhatAnAPIServerSaysAboutASecretIsNotRepeated(t *testing.T) {
+	const canary = "hunter2"
+	refusals := map[string]error{
+		"a policy that quotes it": apierrors.NewForbidden(resource, "pull", errors.New(canary+" is weak")),
+		"a value that is invalid": apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "pull", field.ErrorList{
+			field.Invalid(field.NewPath("data").Key("key"), canary, canary),
+		}),
+		"what no webhook understands": apierrors.NewBadRequest("error found in ..|" + canary + "|.."),
+		"what etcd does not take":     apierrors.NewInternalError(errors.New("etcdserver: request is too large " + canary)),
+	}
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.pods.pods = []*corev1.Pod{pulling("a").Node("vn-1").Obj()}
+			h.has(secret("pull"))
+			h.refuse = func(string, client.Object) error { return refusal }
+			_, err := h.look("secrets", "pull")
+			if !errors.Is(err, refusal) || strings.Contains(err.Error(), canary) {
+				t.Errorf("got %v", err)
+			}
+			problems := h.m.Problems(testHome)
+			if len(problems) != 1 || !strings.Contains(problems[0].Message, "the API server answers ") ||
+				strings.Contains(problems[0].Message, canary) {
+				t.Errorf("got %v", problems)
+			}
+			if told := strings.Join(h.told(), "\n"); told == "" || strings.Contains(told, canary) {
+				t.Errorf("told %q", told)
+			}
+		})
 	}
 }

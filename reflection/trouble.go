@@ -56,8 +56,9 @@ func (l *look) explain(after time.Duration, err error) (time.Duration, error) {
 
 // refused says whether an API server will answer the same to the same request.
 func refused(err error) bool {
+	var answer apierrors.APIStatus
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) ||
-		strings.Contains(err.Error(), "etcdserver: request is too large")
+		errors.As(err, &answer) && strings.Contains(answer.Status().Message, "etcdserver: request is too large")
 }
 
 // refusedFor returns for how long not to repeat a request that was refused.
@@ -80,5 +81,5 @@ func (l *look) tell(reason string, err error) {
 	}
 }
 
-// short makes a message fit into an event and a problem.
-func short(message string) string { return strings.ToValidUTF8(message[:min(len(message), 1000)], "") }
+// short makes a message, part of which is a provider's, fit into an event, a problem and a terminal (SEC-12).
+func short(message string) string { return shown(message, 1000) }
