@@ -185,6 +185,9 @@ func TestWhatAnAPIServerAnswersToBadInput(t *testing.T) {
 	for name, in := range spreads() {
 		t.Run(name, func(t *testing.T) { in.try(t, home) })
 	}
+	for name, in := range virtualNodes() {
+		t.Run("reflected resources, "+name, func(t *testing.T) { in.try(t, home) })
+	}
 	for name, in := range unwelcome(&taken.ObjectMeta) {
 		t.Run(name, func(t *testing.T) { in.try(t, home) })
 	}

@@ -50,7 +50,8 @@ func reflectedShop() []client.Object {
 			s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "unused"}}
 		}).Obj(),
 		claim("data", "pv-b", ""), claim("far", "pv-c", ""), claim("new", "", ""), claim("chosen", "", "b-1"),
-		claim("elsewhere", "", "worker"), refusedClaim("small", `{"b-1":"exceeded quota: storage"}`), volume("pv-b", "b"), volume("pv-c", "c"),
+		claim("elsewhere", "", "worker"),
+		refusedClaim("small", `{"b-1":"exceeded quota: storage"}`), volume("pv-b", "b"), volume("pv-c", "c"),
 		// Of another namespace, and so of no interest.
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "bank", Name: "settings"}},
 	}

@@ -36,8 +36,8 @@ func claimsWithData(volumes []corev1.PersistentVolume, namespace string) []strin
 	for i := range volumes {
 		pv := &volumes[i]
 		ref := pv.Spec.ClaimRef
-		if pv.Spec.CSI == nil || pv.Spec.CSI.Driver != v1beta1.VolumeDriver || ref == nil || ref.Namespace != namespace ||
-			pv.Annotations[v1beta1.AnnotationRemoteClaimUID] == "" {
+		ours := pv.Spec.CSI != nil && pv.Spec.CSI.Driver == v1beta1.VolumeDriver
+		if !ours || ref == nil || ref.Namespace != namespace || pv.Annotations[v1beta1.AnnotationRemoteClaimUID] == "" {
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s (%s)", ref.Name, pv.Labels[v1beta1.LabelRemoteClusterID]))

@@ -131,7 +131,8 @@ func (v *Volumes) taken(claim, have *corev1.PersistentVolumeClaim) (why string, 
 		return fmt.Sprintf("claim %s/%s there retains the data of an earlier claim of that name", have.Namespace,
 			have.Name), 0
 	case have.DeletionTimestamp != nil && v.opts.Clock.Since(have.DeletionTimestamp.Time) > heldFor:
-		return fmt.Sprintf("claim %s/%s there is being deleted, and something holds it, such as a pod that uses it", have.Namespace, have.Name), 0
+		return fmt.Sprintf("claim %s/%s there is being deleted, and something holds it, such as a pod that uses it",
+			have.Namespace, have.Name), 0
 	}
 	return "", soon // it is on its way out
 }

@@ -71,7 +71,7 @@ func isRetained(have *corev1.PersistentVolumeClaim) bool {
 const retainedTimeout = 10 * time.Second
 
 // retained says why a copy is kept that, as far as we know, has no volume at home: somebody deleted the volume of data
-// that were to stay; or we do not know all, and data are not deleted on the word of a cache.
+// that were to stay, or of a claim that is there; or we do not know all, and data are not deleted on a cache's word.
 func (v *Volumes) retained(namespace, name string) (string, error) {
 	twin, ok := v.twin(namespace)
 	if !ok {
@@ -85,6 +85,14 @@ func (v *Volumes) retained(namespace, name string) (string, error) {
 		return "", err
 	case isRetained(have):
 		return "its reclaim policy was Retain", nil
+	}
+	claim := &corev1.PersistentVolumeClaim{}
+	err = v.opts.Home.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, claim)
+	switch {
+	case err == nil && string(claim.UID) == have.Annotations[v1beta1.AnnotationHomeUID]:
+		return "its claim is there still, and whoever deletes the volume at home does not delete data", nil
+	case client.IgnoreNotFound(err) != nil:
+		return "", fmt.Errorf("read claim: %w", err)
 	}
 	return v.standing(ctx, namespace, name)
 }

@@ -124,6 +124,13 @@ func TestWhatIsKept(t *testing.T) {
 			home: objects(pv), there: objects(orphan("Delete")), want: "volume pvc-c1 at home stands for its data",
 			change: func(r *rig) { _ = r.volumes.Replace(nil, "") },
 		},
+		"the claim has lost its volume": {
+			home: objects(claim), there: objects(orphan("Delete")),
+			want: "its claim is there still, and whoever deletes the volume at home does not delete data",
+		},
+		"another claim has the name by now": {
+			home: objects(build.Claim("data").UID("c2").Obj()), there: objects(orphan("Delete")),
+		},
 		"there never was a volume": {there: objects(orphan(""))},
 		"a deleted volume, Delete": {there: objects(orphan("Delete"))},
 		"a volume deleted by hand": {there: objects(orphan("Retain")), want: "its reclaim policy was Retain"},

@@ -298,8 +298,8 @@ func (v *Volumes) Stay(claim *corev1.PersistentVolumeClaim) string {
 	})
 }
 
-// Elsewhere says why a claim without a volume on a provider has no copy there. pv is the volume of ours that it is bound
-// to all the same, nil if it is not; ours says whether a Node is the provider's.
+// Elsewhere says why a claim without a volume on a provider has no copy there. pv is the volume of ours that it is
+// bound to all the same, nil if it is not; ours says whether a Node is the provider's.
 func Elsewhere(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume, ours func(node string) bool) string {
 	refused := Refusals(claim)
 	maps.DeleteFunc(refused, func(node, _ string) bool { return !ours(node) })

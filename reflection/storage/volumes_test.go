@@ -153,7 +153,7 @@ func TestAProviderThatCannotHaveTheVolumeLetsThePodGo(t *testing.T) {
 		},
 		"the name is taken by a claim that does not go": {
 			there: objects(leaving(time.Unix(1, 0))),
-			want: "claim shop-home/data there is being deleted, and something holds it, such as a pod that uses it",
+			want:  "claim shop-home/data there is being deleted, and something holds it, such as a pod that uses it",
 		},
 		"the name is taken by retained data": {
 			there: objects(retained),
@@ -283,7 +283,8 @@ func TestAProviderThatDoesNotAnswerLetsThePodGo(t *testing.T) {
 			if after, err := r.look("data"); err != nil || after != reconsider {
 				t.Errorf("the pod waits still: %s, %v", after, err)
 			}
-			if why := Refusals(r.claim("data"))["node-1"]; !strings.HasPrefix(why, want) || chosen(r.claim("data")) != "" {
+			claim := r.claim("data")
+			if why := Refusals(claim)["node-1"]; !strings.HasPrefix(why, want) || chosen(claim) != "" {
 				t.Errorf("refused because %q", why)
 			}
 			r.refuse = func(string, client.Object) error { return nil }
@@ -299,8 +300,8 @@ func TestAVolumeIsOnlyForClaimsOfItsName(t *testing.T) {
 	other := build.Claim("other").UID("c2").Bound("pvc-c1").Obj()
 	pv.Spec.ClaimRef.Name, pv.Spec.ClaimRef.UID = "other", "c2"
 	r := newRig(t, objects(other, pv), nil)
-	const want = `its volume pvc-c1 has the data of a claim "data": only a claim of that name in the same namespace can ` +
-		`have them`
+	const want = `its volume pvc-c1 has the data of a claim "data": only a claim of that name in the same namespace ` +
+		`can have them`
 	if got := r.Stay(other); got != want || r.VolumeOf(other) != nil {
 		t.Errorf("it stays because %q: its copy would be empty", got)
 	}

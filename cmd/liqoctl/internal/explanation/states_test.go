@@ -210,7 +210,8 @@ func TestHowItStandsWithAPod(t *testing.T) {
 			facts: shop(), pod: build.Pod("web").Spec(farFetched).Obj(), state: "Pending",
 			want: "pod shop/web is pending: it may go to 1 of 5 nodes",
 			notes: []string{
-				"not looked at: the pod's affinity to other pods, topology spread, zones and limits of volumes, host ports", load,
+				"not looked at: the pod's affinity to other pods, topology spread, zones and limits of volumes, " +
+					"host ports", load,
 			},
 		},
 	} {
