@@ -8,8 +8,8 @@ import (
 // restAfter is for how long objects that nothing refers to any more are still watched: the next pod may be near.
 const restAfter = time.Minute
 
-// demand is what may be referred to of a kind under [PolicyReferenced]. Of such a kind nothing is watched in a
-// namespace where nothing is.
+// demand is what may be referred to of a kind that is watched on demand: nothing of it is watched in a namespace where
+// nothing is.
 type demand struct {
 	mu   sync.Mutex
 	said uint64 // how often something was noted
@@ -57,8 +57,12 @@ func (d *demand) unless(namespace string, said uint64, f func()) {
 	}
 }
 
-// onDemand says whether the kind is watched only where something is referred to.
-func (r *reflector) onDemand() bool { return r.kind.policy == PolicyReferenced }
+// onDemand says whether the kind is watched only where something is referred to. That keeps the number of watches down
+// in cluster scope, where those of other kinds do not grow with the namespaces; in namespace scope one more counts for
+// less than that annotations are seen at once.
+func (r *reflector) onDemand() bool {
+	return r.kind.policy == PolicyReferenced && r.opts.Home.scope == ScopeCluster
+}
 
 // tending is the item that has a namespace looked at as a whole: no object is without a name.
 func tending(namespace string) item { return item{home: namespace} }

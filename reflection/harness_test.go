@@ -38,6 +38,7 @@ type harness struct {
 	deny   func(call string, obj client.Object) error // what home answers instead
 	kinds  []Reflected                                // other kinds than all
 	under  Policies
+	scope  Scope // of home
 }
 
 const (
@@ -81,6 +82,14 @@ func (h *harness) recordingHome() interceptor.Funcs {
 	funcs := h.recording(&h.asked, &h.deny)
 	funcs.Create, funcs.Delete = nil, nil // only tests do that
 	return funcs
+}
+
+// inCluster has home watched in cluster scope.
+func (h *harness) inCluster() *harness {
+	h.t.Helper()
+	h.scope = ScopeCluster
+	h.restart()
+	return h
 }
 
 func (h *harness) recording(
@@ -167,7 +176,7 @@ func (h *harness) restart() {
 	}
 	h.m, err = New(Options{
 		Origin: "home", Destination: "provider-1",
-		Home:  NewSources(SourceOptions{Client: h.home, Cluster: "home", Clock: h.clock}),
+		Home:  NewSources(SourceOptions{Client: h.home, Cluster: "home", Clock: h.clock, Scope: h.scope}),
 		Away:  NewSources(SourceOptions{Client: h.away, Cluster: "provider-1", Clock: h.clock}),
 		Kinds: h.kinds, Policies: h.under, Events: h.events, Metrics: metrics, Clock: h.clock,
 	})

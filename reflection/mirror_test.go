@@ -118,7 +118,7 @@ func TestWhatIsLookedAtWhen(t *testing.T) {
 }
 
 func TestAPodBringsItsSecretsUp(t *testing.T) {
-	h := newHarness(t)
+	h := newHarness(t).inCluster()
 	h.pods.onEach(pulling("a").Node("vn-1").Obj())
 	h.expectQueued("secrets", "shop/pull") // even if it does not exist: a copy may
 	h.has(secret("pull"))

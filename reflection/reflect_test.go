@@ -106,7 +106,7 @@ func TestClientsAreToldHowCustomResourcesAreCalled(t *testing.T) {
 }
 
 func TestWhatMayBeReferredToIsKnownUntilItIsNot(t *testing.T) {
-	h := newHarness(t)
+	h := newHarness(t).inCluster()
 	r := h.reflector("secrets")
 	twin := h.m.twins[testHome]
 	if wanted, _ := r.wanted(testHome, twin); wanted {
@@ -140,7 +140,7 @@ func TestWhatMayBeReferredToIsKnownUntilItIsNot(t *testing.T) {
 }
 
 func TestWatchingLastsForAMinuteAfterTheLastUse(t *testing.T) {
-	h := newHarness(t)
+	h := newHarness(t).inCluster()
 	r, p := h.reflector("secrets"), h.pair("secrets")
 	p.used(h.clock.Now())
 	if got := r.tend(testHome); got != restAfter {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -45,12 +46,30 @@ func (c *watchedCluster) watch(
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.open = append(c.open, namespace)
+	if _, bare := list.(*metav1.PartialObjectMetadataList); bare {
+		stream = watch.Filter(stream, barely)
+	}
 	return &countedWatch{Interface: stream, stopped: sync.OnceFunc(func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		i := slices.Index(c.open, namespace)
 		c.open = slices.Delete(c.open, i, i+1)
 	})}, nil
+}
+
+// barely leaves the metadata of an object, as an API server does that is asked for no more.
+func barely(event watch.Event) (watch.Event, bool) {
+	obj, ok := event.Object.(client.Object)
+	if !ok {
+		return event, true
+	}
+	full, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	out := &metav1.PartialObjectMetadata{}
+	if err == nil {
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(full, out)
+	}
+	event.Object = out
+	return event, err == nil
 }
 
 type countedWatch struct {

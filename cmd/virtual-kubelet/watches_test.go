@@ -61,10 +61,11 @@ func TestWatches(t *testing.T) {
 			scope: v1beta1.WatchNamespaces,
 			home: map[string]int{
 				"services": 1, "endpointslices": 1, "configmaps": 1, "ingresses": 1, "persistentvolumeclaims": 1,
+				"secrets": 1,
 			},
 			away: map[string]int{
 				"services": 1, "endpointslices": 1, "configmaps": 1, "ingresses": 1, "persistentvolumeclaims": 1,
-				"pods": 1, "events": 1,
+				"secrets": 1, "pods": 1, "events": 1,
 			},
 		},
 		"of whole clusters": {
@@ -98,13 +99,14 @@ func TestWatches(t *testing.T) {
 type peered struct {
 	*testing.T
 	home, away *env.Cluster
+	scope      v1beta1.WatchScope
 	none       map[*env.Cluster]map[string]int // watches that were open before the agent
 }
 
 func newPeered(t *testing.T, scope v1beta1.WatchScope) *peered {
 	t.Helper()
 	planes := env.Planes(t, 2)
-	w := &peered{T: t, home: planes[0], away: planes[1], none: map[*env.Cluster]map[string]int{}}
+	w := &peered{T: t, home: planes[0], away: planes[1], scope: scope, none: map[*env.Cluster]map[string]int{}}
 	w.must(w.home.Apply(t.Context(), "base"))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -244,7 +246,8 @@ func (w *peered) watches(ctx context.Context, c *env.Cluster) map[string]int {
 		}
 		n, err := strconv.Atoi(sample[2])
 		w.must(err)
-		if sample[1] != "secrets" { // watched where one is referred to, and for a minute to make sure that none is
+		// In cluster scope they are watched where one is referred to, and for a minute to make sure that none is.
+		if sample[1] != "secrets" || w.scope == v1beta1.WatchNamespaces {
 			out[sample[1]] += n
 		}
 	}

@@ -125,22 +125,23 @@ func (w *watches) each(cluster string, added float64) float64 {
 
 // What one more namespace, or in scope cluster the first one, adds: a watch of Services, EndpointSlices, ConfigMaps,
 // Ingresses and claims at home for each peering; on the provider, of pods besides. Events are watched for each twin, or
-// from the beginning. Where something refers to a Secret, there is one more on both sides, in either scope.
+// from the beginning; Secrets on both sides in each namespace, or where something refers to one, and nothing does here.
 const (
 	watchesAtHome     = 5
 	watchesOnProvider = 6
 	watchesOfEvents   = 1
+	watchesOfSecrets  = 1
 )
 
 // formula returns how many watches the namespaces should add on an API server.
 func (w *watches) formula(cluster string) int {
 	switch {
 	case cluster == env.Consumer && w.Scope == scopeNamespace:
-		return watchesAtHome * w.Namespaces * w.Providers
+		return (watchesAtHome + watchesOfSecrets) * w.Namespaces * w.Providers
 	case cluster == env.Consumer:
 		return watchesAtHome * w.Providers
 	case w.Scope == scopeNamespace:
-		return (watchesOnProvider + watchesOfEvents) * w.Namespaces
+		return (watchesOnProvider + watchesOfEvents + watchesOfSecrets) * w.Namespaces
 	default:
 		return watchesOnProvider
 	}

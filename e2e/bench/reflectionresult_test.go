@@ -49,8 +49,8 @@ func TestTheReportOnReflectionHasEveryFigure(t *testing.T) {
 		"in use                     40.0          60.0               4.00",
 		"resident                   80.0          120.0              8.00",
 		"Watches, scope namespace, 10 namespaces on 2 providers:",
-		"consumer     4         43     39      100       1.95",
-		"provider-1   4         14     10      70        1.00",
+		"consumer     4         43     39      120       1.95",
+		"provider-1   4         14     10      80        1.00",
 		"consumer: +40 services\n",
 		"consumer kube-apiserver: 300 MiB",
 	} {
@@ -91,7 +91,7 @@ func TestWhatARestartWritesIsCountedWhereTheObjectsAre(t *testing.T) {
 
 func TestTheFormulaOfWatchesGrowsWithNamespacesInOneScopeOnly(t *testing.T) {
 	for scope, want := range map[string]map[string]int{
-		scopeNamespace: {env.Consumer: 3000, "provider-1": 1400},
+		scopeNamespace: {env.Consumer: 3600, "provider-1": 1600},
 		scopeCluster:   {env.Consumer: 15, "provider-1": 6},
 	} {
 		w := &watches{Scope: scope, Namespaces: 200, Providers: 3}
