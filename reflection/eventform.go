@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 const (
@@ -34,7 +35,7 @@ type route struct {
 // that the provider could use to pass for somebody else, or to write where it should not.
 func (r route) homeEvent(src *corev1.Event, about corev1.ObjectReference, now metav1.Time) *corev1.Event {
 	first, last := occurred(src, now)
-	about.FieldPath = shown(src.InvolvedObject.FieldPath, maxEventReason)
+	about.FieldPath = remote.Shown(src.InvolvedObject.FieldPath, maxEventReason)
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: r.home, Name: r.eventName(src, about.Name),
@@ -71,7 +72,7 @@ func (r route) eventName(src *corev1.Event, about string) string {
 // eventMessage says where it happened, with the home name of the namespace.
 func (r route) eventMessage(src *corev1.Event) string {
 	text := r.destination + ": " + renamed(src.Message, r.away, r.home)
-	return shown(text, maxEventMessage)
+	return remote.Shown(text, maxEventMessage)
 }
 
 // renamed replaces the name of a twin where it stands before a slash, as in "Successfully assigned shop-a/web to n1".
@@ -102,27 +103,8 @@ func inName(text string) bool {
 	return last != utf8.RuneError && (last == '-' || last == '.' || unicode.IsLetter(last) || unicode.IsDigit(last))
 }
 
-// shown makes a provider's text fit for a terminal, and no longer than most bytes.
-func shown(text string, most int) string {
-	text = strings.Map(func(c rune) rune {
-		if c == '\n' || c == '\t' || unicode.IsPrint(c) {
-			return c
-		}
-		return ' '
-	}, strings.ToValidUTF8(text, " "))
-	if len(text) <= most {
-		return text
-	}
-	const more = "..."
-	cut := most - len(more)
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + more
-}
-
 func eventReason(text string) string {
-	text = strings.TrimSpace(shown(strings.ReplaceAll(text, "\n", " "), maxEventReason))
+	text = strings.TrimSpace(remote.Shown(strings.ReplaceAll(text, "\n", " "), maxEventReason))
 	if text == "" {
 		return fallbackReason
 	}
@@ -164,7 +146,11 @@ func occurred(src *corev1.Event, now metav1.Time) (first, last metav1.Time) {
 
 // wellFormed says whether the names in an event are as short as those that an API server gives.
 func wellFormed(src *corev1.Event) bool {
-	for _, text := range []string{src.Name, string(src.UID), src.ResourceVersion, string(src.InvolvedObject.UID)} {
+	about := &src.InvolvedObject
+	for _, text := range []string{
+		src.Name, string(src.UID), src.ResourceVersion, string(about.UID), about.Name, about.Namespace, about.Kind,
+		about.APIVersion,
+	} {
 		if len(text) > validation.DNS1123SubdomainMaxLength {
 			return false
 		}
@@ -172,17 +158,20 @@ func wellFormed(src *corev1.Event) bool {
 	return src.UID != "" && src.InvolvedObject.Name != ""
 }
 
-// leanEvent keeps of an event on the provider what is told of it at home.
+// leanEvent keeps of an event on the provider what is told of it at home, and no more than a little of texts that can be
+// of any length.
 func leanEvent(src *corev1.Event) *corev1.Event {
+	about := src.InvolvedObject
+	about.FieldPath, about.ResourceVersion = strings.Clone(about.FieldPath[:min(len(about.FieldPath), 2*maxEventReason)]), ""
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: src.Namespace, Name: src.Name, UID: src.UID, ResourceVersion: src.ResourceVersion,
 			CreationTimestamp: src.CreationTimestamp,
 		},
-		InvolvedObject: src.InvolvedObject,
-		Reason:         src.Reason[:min(len(src.Reason), 2*maxEventReason)],
-		Message:        src.Message[:min(len(src.Message), 2*maxEventMessage)],
-		Type:           src.Type, Count: src.Count, Series: src.Series,
+		InvolvedObject: about,
+		Reason:         strings.Clone(src.Reason[:min(len(src.Reason), 2*maxEventReason)]),
+		Message:        strings.Clone(src.Message[:min(len(src.Message), 2*maxEventMessage)]),
+		Type:           eventType(src.Type), Count: src.Count, Series: src.Series,
 		FirstTimestamp: src.FirstTimestamp, LastTimestamp: src.LastTimestamp, EventTime: src.EventTime,
 	}
 }

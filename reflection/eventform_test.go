@@ -1,6 +1,7 @@
 package reflection
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,10 @@ func TestEventsWithOverlongNamesAreNotHeard(t *testing.T) {
 		"a long name":                 {func(e *corev1.Event) { e.Name = long }, false},
 		"a long version":              {func(e *corev1.Event) { e.ResourceVersion = long }, false},
 		"about an object of long UID": {func(e *corev1.Event) { e.InvolvedObject.UID = types.UID(long) }, false},
+		"about a long name":           {func(e *corev1.Event) { e.InvolvedObject.Name = long }, false},
+		"about a long namespace":      {func(e *corev1.Event) { e.InvolvedObject.Namespace = long }, false},
+		"about a long kind":           {func(e *corev1.Event) { e.InvolvedObject.Kind = long }, false},
+		"about a long version":        {func(e *corev1.Event) { e.InvolvedObject.APIVersion = long }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := remoteEvent("web.1")
@@ -247,6 +252,18 @@ func TestEventsWithOverlongNamesAreNotHeard(t *testing.T) {
 				t.Errorf("wellFormed is %v", got)
 			}
 		})
+	}
+}
+
+func TestWhatIsKeptOfAnEventIsShort(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	src := remoteEvent("web.1")
+	src.Reason, src.Message, src.Type, src.Action, src.ReportingInstance = long, long, long, long, long
+	src.InvolvedObject.FieldPath, src.InvolvedObject.ResourceVersion = long, long
+	src.Annotations, src.Source.Host = map[string]string{"a": long}, long
+	text, err := json.Marshal(leanEvent(src))
+	if err != nil || len(text) > 4096 {
+		t.Errorf("%d bytes, %v", len(text), err)
 	}
 }
 

@@ -48,7 +48,7 @@ func (e *Events) watch(ctx context.Context, t *eventTwin) {
 func (e *Events) catchUp(ctx context.Context, t *eventTwin) error {
 	var news []*corev1.Event
 	page := &corev1.EventList{}
-	for {
+	for range maxPastPages {
 		opts := &client.ListOptions{Namespace: t.away, Limit: eventPage, Continue: page.Continue}
 		if err := e.opts.Away.List(ctx, page, opts); err != nil {
 			return fmt.Errorf("list the events in %s: %w", t.away, err)
@@ -57,10 +57,11 @@ func (e *Events) catchUp(ctx context.Context, t *eventTwin) error {
 			news = append(news, leanEvent(&page.Items[i]))
 		}
 		if page.Continue == "" {
-			e.past(t, news)
-			return nil
+			break
 		}
 	}
+	e.past(t, news)
+	return nil
 }
 
 // listen hears of the events in a namespace, or all, until ctx ends.
@@ -72,8 +73,12 @@ func (e *Events) listen(ctx context.Context, namespace string) {
 // eventResource is what events are called in metrics.
 const eventResource = "events"
 
-// eventPage is how many of home's events are read at once.
-const eventPage = 500
+const (
+	// eventPage is how many events are read at once.
+	eventPage = 500
+	// maxPastPages is how many times that is done for one twin: a provider could go on for ever.
+	maxPastPages = 40
+)
 
 // remember reads at home what was told before.
 func (e *Events) remember(ctx context.Context, t *eventTwin) error {

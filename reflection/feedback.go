@@ -22,6 +22,9 @@ func (l *look) feedBack(ctx context.Context, copied client.Object) error {
 	if equality.Semantic.DeepEqual(l.src, want) {
 		return nil
 	}
+	if err := fits(want); err != nil {
+		return err
+	}
 	patch, _, err := patchOf(l.src, want)
 	if err != nil {
 		return err
@@ -37,6 +40,24 @@ func (l *look) feedBack(ctx context.Context, copied client.Object) error {
 	l.state.source = edition(want)
 	l.opts.Metrics.count(l.opts.Destination, l.kind.resource, outcomeFeedback)
 	return nil
+}
+
+// maxStatus is how large a status may be that a provider has written at home (SEC-12), in bytes.
+const maxStatus = 256 << 10
+
+// errLargeStatus: a status is not written at home.
+var errLargeStatus = fmt.Errorf("the status of its copy is larger than %d KiB and stays there", maxStatus>>10)
+
+func fits(obj client.Object) error {
+	fields, err := fieldsOf(obj)
+	if err != nil {
+		return err
+	}
+	_, size, err := hashOf(fields["status"])
+	if err == nil && size > maxStatus {
+		return errLargeStatus
+	}
+	return err
 }
 
 // errNoStatus: the kind had no subresource for its status, and has one now.

@@ -2,6 +2,7 @@ package reflection
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -118,6 +119,27 @@ func TestAStatusThatCouldNotBeWrittenIsWrittenLater(t *testing.T) {
 	h.deny = func(string, client.Object) error { return nil }
 	h.settle("services", "web")
 	h.expectStatus("192.0.2.1")
+}
+
+func TestAStatusThatIsTooLargeStaysAway(t *testing.T) {
+	h := speakingHarness(t)
+	h.answers(strings.Repeat("1", maxStatus))
+	after, err := h.look("services", "web")
+	if !errors.Is(err, errLargeStatus) || after != retryRefused {
+		t.Errorf("got %v after %s", err, after)
+	}
+	h.reads("get web")
+	h.expectStatus("")
+	if told := strings.Join(h.told(), "\n"); !strings.Contains(told, "is larger than 256 KiB and stays there") {
+		t.Errorf("told %q", told)
+	}
+	h.clock.Step(after)
+	h.answers("192.0.2.1")
+	h.settle("services", "web")
+	h.expectStatus("192.0.2.1")
+	if left := h.m.Problems(testHome); len(left) > 0 {
+		t.Errorf("there are still problems: %v", left)
+	}
 }
 
 func TestAKindWithoutASubresourceForItsStatus(t *testing.T) {

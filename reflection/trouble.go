@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // ReasonFailed is the reason of the event on a home object that cannot be reflected.
@@ -21,6 +22,18 @@ var errForeign = errors.New("an object of that name is there and not ours; renam
 
 // errLeaving: the copy is being deleted by somebody and held by a finalizer.
 var errLeaving = errors.New("the copy is being deleted")
+
+// heldAfter is how long a copy may take to go before somebody is told.
+const heldAfter = 10 * time.Second
+
+// heldError is errLeaving that lasts.
+type heldError struct{ by []string }
+
+// Error says what to expect: with data, such as those of a volume, there may be something to save.
+func (e *heldError) Error() string {
+	return "somebody has deleted the copy there; it is made anew, with nothing in it that is not from home, as soon as " +
+		strings.Join(e.by, ", ") + " lets it go"
+}
 
 // conflictError says who keeps undoing what we write.
 type conflictError struct{ who string }
@@ -35,12 +48,13 @@ func (e *conflictError) Error() string {
 // returned pause wins over the queue's own when it is not zero.
 func (l *look) explain(after time.Duration, err error) (time.Duration, error) {
 	var conflict *conflictError
+	var held *heldError
 	switch {
 	case err == nil, errors.Is(err, errLeaving):
 		return after, err
 	case errors.Is(err, errForeign):
 		l.tell(v1beta1.ProblemNameTaken, err)
-	case errors.As(err, &conflict):
+	case errors.As(err, &conflict), errors.As(err, &held):
 		l.tell(v1beta1.ProblemConflict, err)
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), unknownKind(err):
 		return retryEach, err // whoever makes twins, or watches, will tell
@@ -57,7 +71,7 @@ func (l *look) explain(after time.Duration, err error) (time.Duration, error) {
 // refused says whether an API server will answer the same to the same request.
 func refused(err error) bool {
 	var answer apierrors.APIStatus
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) ||
+	return errors.Is(err, errLargeStatus) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) ||
 		errors.As(err, &answer) && strings.Contains(answer.Status().Message, "etcdserver: request is too large")
 }
 
@@ -82,4 +96,4 @@ func (l *look) tell(reason string, err error) {
 }
 
 // short makes a message, part of which is a provider's, fit into an event, a problem and a terminal (SEC-12).
-func short(message string) string { return shown(message, 1000) }
+func short(message string) string { return remote.Shown(message, 1000) }

@@ -63,6 +63,7 @@ type Cluster struct {
 	opts       Options
 	credential Credential
 	poke       chan struct{}
+	pages      pages
 
 	mu        sync.Mutex
 	token     string

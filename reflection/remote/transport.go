@@ -81,7 +81,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := next.RoundTrip(req)
 	if err == nil && resp.Body != nil && !endless(req, resp, log) {
-		resp.Body = &cappedBody{ReadCloser: resp.Body, left: maxAnswer, of: req.Method + " " + req.URL.Path}
+		resp.Body = b.cluster.pages.cap(req, resp.Body)
 	}
 	return resp, err
 }

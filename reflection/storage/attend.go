@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -93,14 +94,11 @@ func lost(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolumeClaimCond
 // is not the one that it was. pv is home's volume, nil when there is none.
 func Feedback(dst, src *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) {
 	if dst.Status.Phase == corev1.ClaimBound && src.Status.Phase == corev1.ClaimBound && len(src.Status.Capacity) > 0 {
-		dst.Status.Capacity = src.Status.Capacity.DeepCopy()
-		dst.Status.AllocatedResources = src.Status.AllocatedResources.DeepCopy()
+		dst.Status.Capacity = onlySize(src.Status.Capacity)
+		dst.Status.AllocatedResources = onlySize(src.Status.AllocatedResources)
 		dst.Status.AllocatedResourceStatuses = nil
-		for resource, status := range src.Status.AllocatedResourceStatuses {
-			if dst.Status.AllocatedResourceStatuses == nil {
-				dst.Status.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{}
-			}
-			dst.Status.AllocatedResourceStatuses[resource] = status
+		if of := onlySize(src.Status.AllocatedResourceStatuses); ofResizing(of[corev1.ResourceStorage]) {
+			dst.Status.AllocatedResourceStatuses = of
 		}
 	}
 	dst.Status.Conditions = resizing(dst.Status.Conditions, src.Status.Conditions)
@@ -114,11 +112,20 @@ func Feedback(dst, src *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolum
 	}
 }
 
+// onlySize keeps what is said about the size: nothing else about a volume is a provider's to add (SEC-12).
+func onlySize[M ~map[corev1.ResourceName]V, V any](all M) M {
+	value, has := all[corev1.ResourceStorage]
+	if !has {
+		return nil
+	}
+	return M{corev1.ResourceStorage: value}
+}
+
 // lossOf says that a copy is not the one that had the data. The time tells one loss from the next.
 func lossOf(made *corev1.PersistentVolumeClaim, provider string) string {
-	return fmt.Sprintf("the volume on cluster %q was deleted there, with its data; claim %s/%s there was made anew at "+
-		"%s and is empty; this condition goes with the claim", provider, made.Namespace, made.Name,
-		made.CreationTimestamp.UTC().Format(time.RFC3339))
+	return bounded(fmt.Sprintf("the volume on cluster %q was deleted there, with its data; claim %s/%s there was made "+
+		"anew at %s and is empty; this condition goes with the claim", provider, made.Namespace, made.Name,
+		made.CreationTimestamp.UTC().Format(time.RFC3339)))
 }
 
 // resizing returns have with those conditions of an expansion that the copy has, and no others of that kind.
@@ -130,12 +137,23 @@ func resizing(have, from []corev1.PersistentVolumeClaimCondition) []corev1.Persi
 		}
 	}
 	for _, c := range from {
-		if ofExpansion(c.Type) {
-			c.Message = bounded(c.Message)
+		known := func(o corev1.PersistentVolumeClaimCondition) bool { return o.Type == c.Type }
+		if ofExpansion(c.Type) && !slices.ContainsFunc(out, known) {
+			c.Message, c.Reason = bounded(c.Message), bounded(c.Reason)
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+func ofResizing(status corev1.ClaimResourceStatus) bool {
+	switch status {
+	case corev1.PersistentVolumeClaimControllerResizeInProgress, corev1.PersistentVolumeClaimControllerResizeInfeasible,
+		corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress,
+		corev1.PersistentVolumeClaimNodeResizeInfeasible:
+		return true
+	}
+	return false
 }
 
 func ofExpansion(kind corev1.PersistentVolumeClaimConditionType) bool {

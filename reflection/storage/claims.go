@@ -14,6 +14,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // provisioned says whether volumes of the claim are made where its pods run.
@@ -196,11 +197,7 @@ func refusedMessage(refused map[string]string) string {
 
 // bounded keeps what a provider says within the length that conditions and events are to have.
 func bounded(text string) string {
-	const limit = 1024
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit-3], "") + "..."
+	return remote.Shown(text, 1024)
 }
 
 // withCondition returns conditions in which the given one is as said; a message of "" removes it.

@@ -223,6 +223,21 @@ func TestFeedback(t *testing.T) {
 			away: build.Claim("data").UID("first").Bound("x").Obj(),
 			want: build.Claim("data").Bound("pvc-1").Status(conditions(condition("UsersOwn", "x"))),
 		},
+		"more than is about the size": {
+			home: build.Claim("data").Bound("pvc-1"),
+			away: build.Claim("data").Bound("x").Status(func(s *corev1.PersistentVolumeClaimStatus) {
+				s.Capacity["example.com/much"] = resource.MustParse("1")
+				s.AllocatedResources = corev1.ResourceList{"example.com/much": resource.MustParse("1")}
+				s.AllocatedResourceStatuses = map[corev1.ResourceName]corev1.ClaimResourceStatus{size: "Banana"}
+				s.Conditions = []pvcCondition{condition(resizing, "a"), condition(resizing, "b")}
+			}).Obj(),
+			want: build.Claim("data").Bound("pvc-1").Status(conditions(condition(resizing, "a"))),
+		},
+		"what a terminal would obey": {
+			home: build.Claim("data").Bound("pvc-1"),
+			away: build.Claim("data").Bound("x").Status(conditions(condition(resizing, "a\x1b[2J"))).Obj(),
+			want: build.Claim("data").Bound("pvc-1").Status(conditions(condition(resizing, "a [2J"))),
+		},
 		"an endless message": {
 			home: build.Claim("data").Bound("pvc-1"),
 			away: build.Claim("data").Bound("x").

@@ -27,6 +27,7 @@ const (
 // has the scheduler place the pod once more.
 func (v *Volumes) refuse(ctx context.Context, claim *corev1.PersistentVolumeClaim, node, why string) error {
 	refused := Refusals(claim)
+	why = bounded(why)
 	news := refused[node] != why
 	refused[node] = why
 	if err := v.note(ctx, claim, refused, chosen(claim) == node); err != nil {
