@@ -39,6 +39,8 @@ func stamp(dst, src metav1.Object, origin, destination string) {
 		// What the components of each cluster tell each other about a claim would have the provider's take it for lost.
 		v1beta1.AnnotationSelectedNode, v1beta1.AnnotationStorageProvisioner, v1beta1.AnnotationBetaStorageProvisioner,
 		v1beta1.AnnotationStorageResizer, v1beta1.AnnotationBindCompleted, v1beta1.AnnotationBoundByController,
+		// It would win over the class that the provider, or the VirtualNode, offers.
+		corev1.BetaStorageClassAnnotation,
 		v1beta1.AnnotationVolumeRefused, v1beta1.AnnotationRemoteStorageClass, v1beta1.AnnotationRemoteAccessModes,
 	} {
 		delete(annotations, key)

@@ -42,6 +42,7 @@ func TestCopiesOfClaims(t *testing.T) {
 				Placed("provider-1").
 				Bound("pvc-1").Annotation(v1beta1.AnnotationBoundByController, "yes").
 				Annotation(v1beta1.AnnotationRemoteStorageClass, "fast").
+				Annotation("volume.beta.kubernetes.io/storage-class", "not-offered").
 				Annotation(v1beta1.AnnotationVolumeRefused, "{}"),
 			have: build.Claim("data").Namespace("shop-home").Spec(func(s *corev1.PersistentVolumeClaimSpec) {
 				*s = corev1.PersistentVolumeClaimSpec{}

@@ -71,7 +71,8 @@ func (l *look) explain(after time.Duration, err error) (time.Duration, error) {
 // refused says whether an API server will answer the same to the same request.
 func refused(err error) bool {
 	var answer apierrors.APIStatus
-	return errors.Is(err, errLargeStatus) || apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) ||
+	return errors.Is(err, errLargeStatus) ||
+		apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err) ||
 		errors.As(err, &answer) && strings.Contains(answer.Status().Message, "etcdserver: request is too large")
 }
 
