@@ -93,8 +93,11 @@ func (l *look) correct(ctx context.Context) (time.Duration, error) {
 		*l.state = copyState{foreign: true}
 		return retryEach, errForeign
 	}
-	if live.GetDeletionTimestamp() != nil {
-		return time.Second, errLeaving
+	if since := live.GetDeletionTimestamp(); since != nil {
+		if l.opts.Clock.Since(since.Time) < heldAfter {
+			return 0, errLeaving // the watch tells when it has left
+		}
+		return retryEach, &heldError{live.GetFinalizers()} // and at once when it has gone
 	}
 	dst := live.DeepCopyObject().(client.Object)
 	l.apply(dst)
