@@ -35,6 +35,7 @@ func TestOnAnAPIServer(t *testing.T) {
 	}
 	t.Run("policies", func(t *testing.T) { policies(t, home) })
 	t.Run("volumes", func(t *testing.T) { volumes(t, home) })
+	t.Run("aggregation", func(t *testing.T) { aggregation(t, home) })
 	t.Run("policies fail closed", func(t *testing.T) { closed(t, home.Client()) })
 }
 
