@@ -22,6 +22,8 @@ type Claim struct {
 	Wanders bool
 	// Volume is the volume that it is bound to, "" while it is not.
 	Volume string
+	// Lost says that there is no such volume.
+	Lost bool
 	// Nodes are the virtual Nodes that can use the volume, none when it is one of home.
 	Nodes []string
 	// Stays says that an annotation keeps the claim at home.
@@ -30,8 +32,8 @@ type Claim struct {
 	Refused map[string]string
 }
 
-// ReadClaim reads a claim. The volume that it is bound to and the provisioner of its class are nil and "" when nobody
-// knows them.
+// ReadClaim reads a claim. The volume that it is bound to is nil or empty, and the provisioner of its class "", when
+// nobody knows them.
 func ReadClaim(claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVolume, provisioner string) Claim {
 	c := Claim{
 		Name: claim.Name, Volume: claim.Spec.VolumeName, Wanders: provisioner == v1beta1.StorageProvisioner,
@@ -40,7 +42,8 @@ func ReadClaim(claim *corev1.PersistentVolumeClaim, volume *corev1.PersistentVol
 	if skip, ok := claim.Annotations[v1beta1.AnnotationSkipReflection]; ok && skip != "false" {
 		c.Stays = true
 	}
-	if volume != nil && volume.Spec.CSI != nil && volume.Spec.CSI.Driver == v1beta1.VolumeDriver {
+	c.Lost = c.Volume != "" && (volume == nil || volume.Name == "")
+	if !c.Lost && volume != nil && volume.Spec.CSI != nil && volume.Spec.CSI.Driver == v1beta1.VolumeDriver {
 		c.Nodes = nodesOf(volume)
 	}
 	if text := claim.Annotations[v1beta1.AnnotationVolumeRefused]; text != "" {
@@ -92,6 +95,8 @@ func ClaimNames(pod *corev1.Pod) []string {
 // home returns why a pod with the claim can go to no virtual node at all, "" when that depends on the node.
 func (c *Claim) home() string {
 	switch {
+	case c.Lost:
+		return fmt.Sprintf("claim %q is bound to volume %s, which does not exist at home", c.Name, c.Volume)
 	case c.Volume != "" && len(c.Nodes) == 0:
 		return fmt.Sprintf("claim %q is bound at home, to volume %s, and the pod stays with its data", c.Name, c.Volume)
 	case c.Stays:

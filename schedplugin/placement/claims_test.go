@@ -70,7 +70,7 @@ func TestWhereTheDataAre(t *testing.T) {
 		},
 		"bound to a volume that nobody knows": {
 			off: both, claims: []*build.ClaimBuilder{build.Claim("data").Bound("gone")},
-			away: `claim "data" is bound at home, to volume gone` + stays,
+			away: `claim "data" is bound to volume gone, which does not exist at home`,
 		},
 		"bound there": {
 			off: both, claims: []*build.ClaimBuilder{build.Claim("data").Bound("there")},
