@@ -23,7 +23,7 @@ type attempt struct {
 
 // lures are what a consumer could put into its twin to have the provider reach, or give away, what is not the consumer's.
 func lures() map[string]attempt {
-	const claims, endpoints, services = "'liqo-claims'", "'liqo-endpoints'", "'liqo-services'"
+	const claims, endpoints, services, pods = "'liqo-claims'", "'liqo-endpoints'", "'liqo-services'", "'liqo-pods'"
 	node := func(name string) string {
 		return `{"metadata":{"annotations":{"` + v1beta1.AnnotationSelectedNode + `":"` + name + `"}}}`
 	}
@@ -40,7 +40,10 @@ func lures() map[string]attempt {
 		"noting something at its claim that the provider has placed": {
 			amend("placed", `{"metadata":{"annotations":{"a":"b"}}}`), "",
 		},
-		"moving its claim": {amend("placed", node("master")), claims},
+		"a pod with a claim made for it":           {create(remotePod("shop-a", claiming("", ""))), ""},
+		"a pod with a claim made for it by name":   {create(remotePod("shop-a", claiming("theirs", ""))), pods},
+		"a pod with a claim made on a node for it": {create(remotePod("shop-a", claiming("", "master"))), pods},
+		"moving its claim":                         {amend("placed", node("master")), claims},
 
 		"endpoints at home":                {create(slice("IPv4", "192.0.2.1", "192.0.2.2")), ""},
 		"endpoints among the provider's":   {create(slice("IPv4", "192.0.2.1", "10.0.0.6")), endpoints},
@@ -65,6 +68,18 @@ func claim(name, volume, node string) *corev1.PersistentVolumeClaim {
 		b.Placed(node)
 	}
 	return b.Obj()
+}
+
+// claiming has a claim made for a pod.
+func claiming(volume, node string) func(*corev1.PodSpec) {
+	made := claim("", volume, node)
+	return func(s *corev1.PodSpec) {
+		s.Volumes = append(s.Volumes, corev1.Volume{Name: "v", VolumeSource: corev1.VolumeSource{
+			Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{
+				ObjectMeta: metav1.ObjectMeta{Annotations: made.Annotations}, Spec: made.Spec,
+			}},
+		}})
+	}
 }
 
 // amend patches a claim.

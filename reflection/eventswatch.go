@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -97,8 +98,11 @@ func (e *Events) remember(ctx context.Context, t *eventTwin) error {
 			return fmt.Errorf("list the events that were told: %w", err)
 		}
 		for i := range page.Items {
-			notes := page.Items[i].Annotations
-			t.told.Add(notes[v1beta1.AnnotationRemoteEvent], notes[v1beta1.AnnotationRemoteVersion])
+			uid := page.Items[i].Annotations[v1beta1.AnnotationRemoteEvent]
+			version := page.Items[i].Annotations[v1beta1.AnnotationRemoteVersion]
+			if max(len(uid), len(version)) <= validation.DNS1123SubdomainMaxLength { // or somebody else wrote them
+				t.told.Add(uid, version)
+			}
 		}
 		if page.Continue == "" {
 			return nil
