@@ -46,8 +46,8 @@ type ReflectionProblem struct {
 	// +optional
 	Name string `json:"name,omitempty"`
 	// Reason is Conflict when somebody else keeps changing the copy, NameTaken when an object of that name is not ours,
-	// Refused when the provider's API server does not take the copy, or one of both API servers does not let the kind be
-	// watched, and MissingKind when it does not know the kind.
+	// Refused when the provider's API server does not take the copy, or one of both API servers does not let the kind
+	// be watched, and MissingKind when it does not know the kind.
 	Reason string `json:"reason"`
 	// Message says, in a sentence, why and what to do. It holds nothing of what a Secret contains.
 	// +optional
