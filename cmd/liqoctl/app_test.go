@@ -208,7 +208,7 @@ func TestUsage(t *testing.T) {
 		"version of something":          {[]string{"version", "x"}, `unexpected argument "x"`},
 		"removing without being asked":  {[]string{"unoffload", "namespace", "shop"}, "repeat with --skip-confirm"},
 		"a command group with a flag":   {[]string{"offload", "--all"}, "unknown flag: --all"},
-		"info about what is not a peer": {[]string{"info", "namespace"}, `unknown command "namespace"`},
+		"info about what is not a peer": {[]string{"info", "node"}, `unknown command "node"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
