@@ -34,7 +34,11 @@ func (l *look) done(outcome, version string) {
 		l.problemsChanged(l.t.home)
 	}
 	l.opts.Metrics.count(l.opts.Destination, l.kind.resource, outcome)
-	if took, changed := l.p.took(l.name, now); changed && outcome != outcomeNoop {
+	took, changed := l.p.took(l.name, now)
+	if newer := l.p.source(l.name); newer != nil && edition(newer) != l.known {
+		l.p.touch(l.name, now) // it has changed once more; somebody may be waiting for that
+	}
+	if changed && outcome != outcomeNoop {
 		l.opts.Metrics.observe(l.opts.Destination, l.kind.resource, took)
 	}
 }

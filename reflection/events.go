@@ -140,9 +140,9 @@ func (e *Events) Start(ctx context.Context) error {
 		l.queue.ShutDown()
 	}
 	workers.Wait()
-	// begin holds the lock and checks ctx, so nothing is added while we wait.
+	// begin holds the lock and checks ctx, so nothing is added after this. Those who still run need it, too.
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.mu.Unlock() //nolint:staticcheck // SA2001: whoever was beginning has begun
 	e.running.Wait()
 	return nil
 }

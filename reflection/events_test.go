@@ -441,3 +441,23 @@ func TestEventsNeedToKnowBothClusters(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestAnEventThatArrivesAtTheEndDoesNotKeepItFromComing(t *testing.T) {
+	e := newEventRig(t).e
+	ctx, cancel := context.WithCancel(t.Context())
+	e.running.Go(func() {
+		<-ctx.Done()
+		for until := time.Now().Add(200 * time.Millisecond); time.Now().Before(until); {
+			e.listening(testAway)
+		}
+	})
+	over := make(chan struct{})
+	go func() {
+		_ = e.Start(ctx)
+		close(over)
+	}()
+	cancel()
+	if !ended(over) {
+		t.Error("Start holds what those need whom it waits for")
+	}
+}

@@ -63,6 +63,26 @@ func (r *reflector) judgeNamed(ctx context.Context, t *twin, name string) (verdi
 	return r.examine(src, forced)
 }
 
+// meetLeader makes sure that what src follows is known when its copy is made, also where that does not decide whether
+// there is one.
+func (r *reflector) meetLeader(ctx context.Context, t *twin, src client.Object) error {
+	if r.leader == nil {
+		return nil
+	}
+	p := t.readyPair(r.leader.kind.resource)
+	if p == nil {
+		return fmt.Errorf("%s are not known yet", r.leader.kind.resource)
+	}
+	known := p.home.get(r.kind.leader(src))
+	if known == nil {
+		return nil
+	}
+	if _, err := r.leader.readWhole(ctx, p, known); !errors.Is(err, errGone) {
+		return err
+	}
+	return nil
+}
+
 // errGone: the object is in the cache, but not there any more; the cache will tell.
 var errGone = errors.New("it has just gone at home")
 

@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -244,9 +246,9 @@ func TestNothingIsDecidedBeforeWhatMayReferIsKnown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, marked(secret("pull"), "home", "uid"))
 			h.has(secret("pull"))
-			h.caches(certified(map[string]string{v1beta1.AnnotationSkipReflection: ""}))
+			h.caches(certified(nil))
 			spoil(h)
-			if after, err := h.look("secrets", "pull"); err == nil || after != retryUnready {
+			if after, err := h.look("secrets", "pull"); err == nil || after != 0 {
 				t.Errorf("want an error and another try soon, got %v, %s", err, after)
 			}
 			h.expect()
@@ -290,11 +292,49 @@ func TestACopyThatIsKept(t *testing.T) {
 	}
 	h.expect()
 	why, unknown = "", errors.New("the volumes are not known yet")
-	if after, err := h.look("configmaps", "settings"); !errors.Is(err, unknown) || after != retryUnready {
+	if after, err := h.look("configmaps", "settings"); !errors.Is(err, unknown) || after != 0 {
 		t.Errorf("want another try soon, got %s, %v", after, err)
 	}
 	h.expect()
 	unknown = nil
 	h.settle("configmaps", "settings")
 	h.expect("delete settings")
+}
+
+// In cluster scope, objects of a namespace that is offloaded later than they were there have to be read.
+func TestWhatStaysIsNotReadToFindWhatItRefersTo(t *testing.T) {
+	h := newHarness(t, marked(secret("pull"), "home", "uid"))
+	h.has(secret("pull"))
+	h.caches(certified(map[string]string{v1beta1.AnnotationSkipReflection: ""}))
+	h.strip(certified(nil))
+	if after, err := h.look("secrets", "pull"); err != nil || after != 10*time.Second {
+		t.Errorf("want it to linger, got %s, %v", after, err)
+	}
+	h.clock.Step(10 * time.Second)
+	h.settle("secrets", "pull")
+	h.expect("delete pull")
+}
+
+func TestASliceThatIsForcedToGoIsMadeByWhatItsServiceSays(t *testing.T) {
+	h := newHarness(t)
+	service := build.Service(testHome, "web")
+	service.Spec.TrafficDistribution = ptr.To(corev1.ServiceTrafficDistributionPreferSameZone)
+	service.Annotations = map[string]string{v1beta1.AnnotationSkipReflection: ""}
+	h.has(service)
+	h.strip(service)
+	slice := build.EndpointSlice(testHome, "a", "web", "worker-1", "10.0.0.1")
+	slice.Annotations = map[string]string{v1beta1.AnnotationAllowReflection: ""}
+	h.has(slice)
+
+	h.pair("services").ready.Store(false)
+	if _, err := h.look("endpointslices", "a.home"); err == nil {
+		t.Error("it was made before its Service could be known")
+	}
+	h.expect()
+	h.pair("services").ready.Store(true)
+	h.settle("endpointslices", "a.home")
+	h.reads("get web")
+	if got := copied(h, &discoveryv1.EndpointSlice{}, "a.home"); got == nil || got.Endpoints[0].Hints == nil {
+		t.Errorf("want the hints that the Service asks for, got %v", got)
+	}
 }

@@ -95,7 +95,7 @@ func (l *look) correct(ctx context.Context) (time.Duration, error) {
 	}
 	if since := live.GetDeletionTimestamp(); since != nil {
 		if l.opts.Clock.Since(since.Time) < heldAfter {
-			return 0, errLeaving // the watch tells when it has left
+			return time.Second, errLeaving
 		}
 		return retryEach, &heldError{live.GetFinalizers()} // and at once when it has gone
 	}

@@ -223,13 +223,16 @@ func (m *Mirror) attach(t *twin, r *reflector) {
 		for _, v := range []*view{p.home, p.away} {
 			select {
 			case <-v.complete():
-			case <-t.ctx.Done():
+			case <-p.over:
 				return
 			}
 		}
 		p.used(r.opts.Clock.Now())
 		p.ready.Store(true)
 		r.all(t)
+		for _, other := range r.dependents() { // nothing could be decided about them before
+			other.all(t)
+		}
 	})
 }
 
@@ -239,6 +242,7 @@ func (m *Mirror) detach(t *twin, r *reflector) {
 	if p == nil {
 		return
 	}
+	close(p.over)
 	p.ready.Store(false)
 	for _, ended := range []<-chan struct{}{m.opts.Home.close(p.home), m.opts.Away.close(p.away)} {
 		m.running.Go(func() { <-ended })

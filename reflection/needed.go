@@ -28,6 +28,9 @@ func (r *reflector) refersTo(t *twin, resource, name string) (bool, error) {
 	for _, known := range p.home.all() {
 		src := p.whole(known)
 		if src == nil {
+			if v, _, err := r.admit(t.ctx, t, known); err == nil && v.why != "" {
+				continue // it stays, and so it is not read either
+			}
 			return false, fmt.Errorf("%s are being read", r.kind.resource)
 		}
 		if !slices.Contains(r.kind.refers(src)[resource], name) {

@@ -29,7 +29,8 @@ func homeIndexers(k Reflected, origin string) cache.Indexers {
 // pair is what is known of one kind in one twin.
 type pair struct {
 	home, away *view
-	ready      atomic.Bool // both are complete
+	ready      atomic.Bool   // both are complete
+	over       chan struct{} // closed when nobody looks at it any more
 
 	mu       sync.Mutex
 	copies   map[string]*copyState                // by name of the copy
@@ -56,6 +57,7 @@ type copyState struct {
 
 func newPair() *pair {
 	return &pair{
+		over:   make(chan struct{}),
 		copies: map[string]*copyState{}, changed: map[string]time.Time{}, read: map[string]client.Object{},
 		problems: map[string]v1beta1.ReflectionProblem{},
 	}

@@ -18,6 +18,7 @@ type look struct {
 	state *copyState
 	name  string        // of the copy
 	src   client.Object // at home; nil when it is gone
+	known string        // edition of that in the cache when the look began
 	news  bool          // home has changed the object since it was last examined
 	hash  uint64        // of the desired copy
 	size  int           // of it, in bytes
@@ -44,6 +45,7 @@ func (r *reflector) reconcile(ctx context.Context, it item) (time.Duration, erro
 		after, err := l.remove(ctx, verdict{why: "it is gone at home"})
 		return after, l.discreet(err)
 	}
+	l.known = edition(l.src)
 	after, err := l.decide(ctx)
 	if errors.Is(err, errGone) {
 		return 0, nil
@@ -71,7 +73,7 @@ func within(ctx, twin context.Context) (context.Context, context.CancelFunc) {
 func (l *look) decide(ctx context.Context) (time.Duration, error) {
 	v, forced, err := l.admit(ctx, l.t, l.src)
 	if err != nil {
-		return retryUnready, err
+		return 0, err
 	}
 	if v.why != "" {
 		return l.remove(ctx, v)
@@ -85,8 +87,11 @@ func (l *look) decide(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	l.src = whole
+	if err := l.meetLeader(ctx, l.t, l.src); err != nil {
+		return 0, err
+	}
 	if v, err = l.examine(l.src, forced); err != nil {
-		return retryUnready, err
+		return 0, err
 	}
 	if l.state.verdict = v; v.why != "" {
 		l.state.source = edition(l.src)

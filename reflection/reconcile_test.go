@@ -384,7 +384,7 @@ func TestNothingIsRemovedOnTheWordOfAnIncompleteCache(t *testing.T) {
 		marked(build.EndpointSlice(testAway, "a.home", "web", ""), "home", "uid"))
 	h.pods.unknown = true
 	h.has(secret("pull"))
-	if after, err := h.look("secrets", "pull"); !errors.Is(err, errPodsUnknown) || after != retryUnready {
+	if after, err := h.look("secrets", "pull"); !errors.Is(err, errPodsUnknown) || after != 0 {
 		t.Errorf("want errPodsUnknown, got %v, %s", err, after)
 	}
 	h.expect()

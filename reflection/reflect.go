@@ -3,6 +3,7 @@ package reflection
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -14,6 +15,17 @@ func (m *Mirror) Reflect(kinds ...Reflected) error {
 	if err != nil {
 		return err
 	}
+	homes, err := m.reflect(kinds)
+	for _, home := range homes {
+		if m.opts.ProblemsChanged != nil {
+			m.opts.ProblemsChanged(home)
+		}
+	}
+	return err
+}
+
+// reflect returns the namespaces in which there were kinds that are not reflected any more: their problems are over.
+func (m *Mirror) reflect(kinds []Reflected) (homes []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	wanted := map[string]*reflector{}
@@ -22,15 +34,22 @@ func (m *Mirror) Reflect(kinds ...Reflected) error {
 		r, err := m.extraReflector(kind)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("reflect %s: %w", kind.resource, err))
+			continue
 		}
 		wanted[kind.resource] = r
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		for resource, r := range wanted {
+			if m.extra[resource] != r {
+				r.queue.ShutDown()
+			}
+		}
+		return nil, err
 	}
 	for resource, r := range m.extra {
 		if wanted[resource] != r {
 			m.dismiss(r)
+			homes = slices.Collect(maps.Keys(m.twins))
 		}
 	}
 	for resource, r := range wanted {
@@ -39,7 +58,7 @@ func (m *Mirror) Reflect(kinds ...Reflected) error {
 		}
 	}
 	m.extra = wanted
-	return nil
+	return homes, nil
 }
 
 // extraReflector returns the reflector of a kind that may be there already. The caller holds the lock.

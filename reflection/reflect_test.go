@@ -1,14 +1,19 @@
 package reflection
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
 
 func widgetKind(version string) Reflected {
@@ -159,4 +164,45 @@ func TestWatchingLastsForAMinuteAfterTheLastUse(t *testing.T) {
 	if r.tend(testHome); h.pair("secrets") != nil {
 		t.Error("it is still watched")
 	}
+}
+
+func TestAKindThatIsDismissedLeavesNoProblemsAndNobodyWaitingForIt(t *testing.T) {
+	h := newHarness(t)
+	var told []string
+	h.m.opts.ProblemsChanged = func(home string) {
+		h.m.Problems(home) // whoever hears of it asks
+		told = append(told, home)
+	}
+	h.m.ctx = t.Context()
+	h.m.opts.Home.client, h.m.opts.Away.client = missingEverything(h.home), missingEverything(h.away)
+	h.extra(t, widgetKind("v1"))
+	if told != nil {
+		t.Errorf("told of %v before anything ended", told)
+	}
+	h.extra(t)
+	if diff := cmp.Diff([]string{testHome}, told); diff != "" {
+		t.Errorf("-want,+got:\n%s", diff)
+	}
+	over := make(chan struct{})
+	go func() {
+		h.m.running.Wait()
+		close(over)
+	}()
+	if !ended(over) {
+		t.Error("somebody still waits for what is not watched any more")
+	}
+}
+
+// missingEverything is a cluster that knows none of the kinds.
+func missingEverything(c client.WithWatch) client.WithWatch {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			return apierrors.NewNotFound(resource, "")
+		},
+		Watch: func(
+			context.Context, client.WithWatch, client.ObjectList, ...client.ListOption,
+		) (watch.Interface, error) {
+			return nil, apierrors.NewNotFound(resource, "")
+		},
+	})
 }

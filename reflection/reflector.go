@@ -3,6 +3,7 @@ package reflection
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +41,6 @@ const (
 	firstRetry   = 200 * time.Millisecond
 	retryEach    = 30 * time.Second
 	retryRefused = 5 * time.Minute // what the provider's API server finds invalid is not sent again soon
-	retryUnready = 200 * time.Millisecond
 )
 
 func newReflector(m *Mirror, kind Reflected) (*reflector, error) {
@@ -70,6 +70,17 @@ func newReflector(m *Mirror, kind Reflected) (*reflector, error) {
 	}
 	r.list = empty
 	return r, nil
+}
+
+// dependents are the reflectors of kinds about which nothing is decided before this one is known.
+func (r *reflector) dependents() []*reflector {
+	out := slices.Clone(r.followers)
+	for _, other := range r.peers {
+		if r.kind.refers != nil && other.kind.policy == PolicyReferenced {
+			out = append(out, other)
+		}
+	}
+	return out
 }
 
 // homeSubject is what is watched at home.

@@ -40,7 +40,7 @@ func (l *look) respite(v verdict) (time.Duration, error) {
 	why, err := l.kind.kept(l.t.home, name)
 	switch {
 	case err != nil:
-		return retryUnready, err
+		return 0, err
 	case why != "":
 		return retryEach, nil
 	case !v.linger || l.kind.linger == 0:
