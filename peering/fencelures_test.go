@@ -21,7 +21,7 @@ type attempt struct {
 	want    string // who refuses; empty when it is allowed
 }
 
-// lures are what a consumer could put into its twin to have the provider reach, or give away, what is not the consumer's.
+// lures are what a consumer could put into its twin to have the provider reach, or give away, what is not its own.
 func lures() map[string]attempt {
 	const claims, endpoints, services, pods = "'liqo-claims'", "'liqo-endpoints'", "'liqo-services'", "'liqo-pods'"
 	node := func(name string) string {
@@ -85,7 +85,8 @@ func claiming(volume, node string) func(*corev1.PodSpec) {
 // amend patches a claim.
 func amend(name, patch string) request {
 	return func(ctx context.Context, peer client.Client, _ kubernetes.Interface) error {
-		return peer.Patch(ctx, claim(name, "", ""), client.RawPatch(types.MergePatchType, []byte(patch)), client.DryRunAll)
+		change := client.RawPatch(types.MergePatchType, []byte(patch))
+		return peer.Patch(ctx, claim(name, "", ""), change, client.DryRunAll)
 	}
 }
 

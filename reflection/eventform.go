@@ -158,19 +158,22 @@ func wellFormed(src *corev1.Event) bool {
 	return src.UID != "" && src.InvolvedObject.Name != ""
 }
 
-// leanEvent keeps of an event on the provider what is told of it at home, and no more than a little of texts that can be
-// of any length.
+// beginning does not keep the rest of a text in memory.
+func beginning(text string, most int) string { return strings.Clone(text[:min(len(text), most)]) }
+
+// leanEvent keeps of an event on the provider what is told of it at home, and no more than a little of texts that can
+// be of any length.
 func leanEvent(src *corev1.Event) *corev1.Event {
 	about := src.InvolvedObject
-	about.FieldPath, about.ResourceVersion = strings.Clone(about.FieldPath[:min(len(about.FieldPath), 2*maxEventReason)]), ""
+	about.FieldPath, about.ResourceVersion = beginning(about.FieldPath, 2*maxEventReason), ""
 	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: src.Namespace, Name: src.Name, UID: src.UID, ResourceVersion: src.ResourceVersion,
 			CreationTimestamp: src.CreationTimestamp,
 		},
 		InvolvedObject: about,
-		Reason:         strings.Clone(src.Reason[:min(len(src.Reason), 2*maxEventReason)]),
-		Message:        strings.Clone(src.Message[:min(len(src.Message), 2*maxEventMessage)]),
+		Reason:         beginning(src.Reason, 2*maxEventReason),
+		Message:        beginning(src.Message, 2*maxEventMessage),
 		Type:           eventType(src.Type), Count: src.Count, Series: src.Series,
 		FirstTimestamp: src.FirstTimestamp, LastTimestamp: src.LastTimestamp, EventTime: src.EventTime,
 	}

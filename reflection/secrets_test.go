@@ -232,7 +232,8 @@ func TestWhatAnAPIServerSaysAboutASecretIsNotRepeated(t *testing.T) {
 			field.Invalid(field.NewPath("data").Key("key"), canary, canary),
 		}),
 		"what no webhook understands": apierrors.NewBadRequest("error found in ..|" + canary + "|.."),
-		"what etcd does not take":     apierrors.NewInternalError(errors.New("etcdserver: request is too large " + canary)),
+		"what etcd does not take": apierrors.NewInternalError(
+			errors.New("etcdserver: request is too large " + canary)),
 	}
 	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {

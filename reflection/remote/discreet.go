@@ -12,8 +12,8 @@ import (
 )
 
 // Discreet makes an error say of an API server's answer what kind it is, and which fields it is about, but not the
-// server's words: it, and the policies and webhooks behind it, quote what they refuse, which for a Secret is the secret.
-// To errors.Is and errors.As it is the same error.
+// server's words: it, and the policies and webhooks behind it, quote what they refuse, which may be a Secret. To
+// errors.Is and errors.As it is the same error.
 func Discreet(err error) error {
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) {

@@ -19,7 +19,10 @@ func TestDiscreet(t *testing.T) {
 	kind, gr := schema.GroupKind{Kind: "Secret"}, schema.GroupResource{Resource: "secrets"}
 	path := field.NewPath("data")
 	loose := apierrors.NewInvalid(kind, "db", nil)
-	loose.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: secret + "!", Field: "data"}, {Type: "A", Field: secret + "?"}}
+	loose.ErrStatus.Details.Causes = []metav1.StatusCause{
+		{Type: secret + "!", Field: "data"}, {Type: "A", Field: secret + "?"},
+	}
+	quoted := apierrors.NewInvalid(kind, "db", field.ErrorList{field.Invalid(path.Key("a/b"), secret, secret)})
 	plain := errors.New("dial tcp 192.0.2.1: connection refused")
 	for name, tc := range map[string]struct {
 		err  error
@@ -28,7 +31,7 @@ func TestDiscreet(t *testing.T) {
 		"nothing":             {nil, ""},
 		"an error of our own": {plain, plain.Error()},
 		"a value that is quoted": {
-			fmt.Errorf("create: %w", apierrors.NewInvalid(kind, "db", field.ErrorList{field.Invalid(path.Key("a/b"), secret, secret)})),
+			fmt.Errorf("create: %w", quoted),
 			"create: the API server answers 422 Unprocessable Entity (data[a/b]: FieldValueInvalid); what else",
 		},
 		"a policy that quotes": {
