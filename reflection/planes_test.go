@@ -46,6 +46,7 @@ type world struct {
 	pods       *pods
 	events     *record.FakeRecorder
 	policies   reflection.Policies
+	scope      reflection.Scope
 	classes    []v1beta1.IngressType
 	stop       func()
 	mirror     *reflection.Mirror
@@ -160,8 +161,8 @@ func (w *world) start() {
 	}
 	w.mirror, err = reflection.New(reflection.Options{
 		Origin: origin, Destination: destination,
-		Home:  reflection.NewSources(reflection.SourceOptions{Client: home, Cluster: "home"}),
-		Away:  reflection.NewSources(reflection.SourceOptions{Client: away, Cluster: destination}),
+		Home:  reflection.NewSources(reflection.SourceOptions{Client: home, Cluster: "home", Scope: w.scope}),
+		Away:  reflection.NewSources(reflection.SourceOptions{Client: away, Cluster: destination, Scope: w.scope}),
 		Kinds: reflection.Kinds(facts), Policies: w.policies, Events: w.events, Metrics: metrics,
 	})
 	if err != nil {

@@ -125,7 +125,9 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 		"rights that do not come": {
 			answers: repeat(forbidden, 9), want: []string{said}, wantCounted: 3, wantDenied: true,
 		},
-		"rights that come late": {answers: append(repeat(forbidden, 7), nil, nil), want: []string{said, over}, wantCounted: 1},
+		"rights that come late": {
+			answers: append(repeat(forbidden, 7), nil, nil), want: []string{said, over}, wantCounted: 1,
+		},
 		"no rights, after a token that has run out": {
 			answers: slices.Concat(repeat(unauthorized, 7), repeat(forbidden, 7)),
 			want:    []string{said}, wantCounted: 2, wantDenied: true,
