@@ -51,6 +51,7 @@ func newRights(t *testing.T) *rights {
 	}
 	s := &shop{world: w, ns: "shop", twin: "shop-home"}
 	s.namespace(w.home, s.ns, nil)
+	s.namespace(w.home, v1beta1.TenantNamespace(provider), nil)
 	s.namespace(w.away, s.twin, map[string]string{
 		v1beta1.LabelRemoteClusterID: "home", "pod-security.kubernetes.io/enforce": "baseline"})
 	agent := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: v1beta1.AgentServiceAccount,
@@ -66,6 +67,15 @@ func newRights(t *testing.T) *rights {
 	must(t, w.home.RbacV1().RoleBindings(s.ns).Create, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "agent"}, RoleRef: role(v1beta1.OffloadedNamespaceRole),
 		Subjects: []rbacv1.Subject{agent}})
+	nodes := metav1.ObjectMeta{Name: v1beta1.AgentNodesRole}
+	must(t, w.home.RbacV1().Roles(agent.Namespace).Create, &rbacv1.Role{
+		ObjectMeta: nodes, Rules: []rbacv1.PolicyRule{{
+			Verbs: []string{v1beta1.VerbServe}, APIGroups: []string{v1beta1.GroupVersion.Group},
+			Resources: []string{"virtualnodes"}, ResourceNames: []string{s.node()},
+		}}})
+	must(t, w.home.RbacV1().RoleBindings(agent.Namespace).Create, &rbacv1.RoleBinding{
+		ObjectMeta: nodes, Subjects: []rbacv1.Subject{agent},
+		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: nodes.Name}})
 	must(t, w.away.RbacV1().RoleBindings(s.twin).Create, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: v1beta1.TwinRole}, RoleRef: role(v1beta1.TwinRole),
 		Subjects: []rbacv1.Subject{peer}})
