@@ -14,8 +14,8 @@ import (
 	"github.com/twinspace/twinspace/e2e/env"
 )
 
-// aggregation asks who may add to what all consumers have in their twins, and all agents in offloaded namespaces: nobody
-// who does not have it himself, not even who may write ClusterRoles.
+// aggregation asks who may add to what all consumers have in their twins, and all agents in offloaded namespaces:
+// nobody who does not have it himself, not even who may write ClusterRoles.
 func aggregation(t *testing.T, cluster *env.Cluster) {
 	admin := cluster.Client()
 	everything := rbacv1.PolicyRule{Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}}
@@ -41,7 +41,8 @@ func aggregation(t *testing.T, cluster *env.Cluster) {
 			ObjectMeta: metav1.ObjectMeta{Name: "role-writer"}, Subjects: user("writer"), RoleRef: ref(writer.Name),
 		},
 		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "tenant"}, Subjects: user("tenant"), RoleRef: ref("admin"),
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "tenant"},
+			Subjects:   user("tenant"), RoleRef: ref("admin"),
 		},
 		&rbacv1.ClusterRoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Name: "consumer"}, RoleRef: ref("liqo-peer"),
@@ -79,7 +80,8 @@ func aggregation(t *testing.T, cluster *env.Cluster) {
 			if err := as(who).Create(t.Context(), more.DeepCopy(), client.DryRunAll); !apierrors.IsForbidden(err) {
 				t.Errorf("%s makes a role with label %s: %v", who, label, err)
 			}
-			if err := as(who).Patch(t.Context(), powerful.DeepCopy(), patch, client.DryRunAll); !apierrors.IsForbidden(err) {
+			err := as(who).Patch(t.Context(), powerful.DeepCopy(), patch, client.DryRunAll)
+			if !apierrors.IsForbidden(err) {
 				t.Errorf("%s gives a role the label %s: %v", who, label, err)
 			}
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // patchOf returns the merge patch that makes want of live, for exactly that object in exactly that state. The common
-// library takes seconds for 30,000 keys, and prints the object, which may be a Secret, when it fails. The mark tells the
-// difference between the two from others, in any state of the rest of the object.
+// library takes seconds for 30,000 keys, and prints the object, which may be a Secret, when it fails. The mark tells
+// the difference between the two from others, in any state of the rest of the object.
 func patchOf(live, want client.Object) (patch client.Patch, mark uint64, err error) {
 	have, err := fieldsOf(live)
 	if err != nil {

@@ -42,8 +42,8 @@ func missingKind(resource, cluster string) v1beta1.ReflectionProblem {
 func missingRight(resource, cluster, words string) v1beta1.ReflectionProblem {
 	return v1beta1.ReflectionProblem{
 		Resource: resource, Reason: v1beta1.ProblemRefused,
-		Message: short(fmt.Sprintf("nothing that changes is reflected until whoever administers %s gives the right to list "+
-			"and watch them: %s", cluster, words)),
+		Message: short(fmt.Sprintf("nothing that changes is reflected until whoever administers %s gives the right to "+
+			"list and watch them: %s", cluster, words)),
 	}
 }
 

@@ -31,8 +31,8 @@ type heldError struct{ by []string }
 
 // Error says what to expect: with data, such as those of a volume, there may be something to save.
 func (e *heldError) Error() string {
-	return "somebody has deleted the copy there; it is made anew, with nothing in it that is not from home, as soon as " +
-		strings.Join(e.by, ", ") + " lets it go"
+	return "somebody has deleted the copy there; it is made anew, with nothing in it that is not from home, " +
+		"as soon as " + strings.Join(e.by, ", ") + " lets it go"
 }
 
 // conflictError says who keeps undoing what we write.

@@ -80,7 +80,8 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 		"URL at which pods on the provider reach the home API server, such as https://api.example.com:6443.")
 	fs.StringVar(&o.watchScope, "watch-scope", o.watchScope,
 		"What is watched of home and of the provider: "+string(v1beta1.WatchNamespaces)+
-			" (offloaded namespaces and their twins) or "+string(v1beta1.WatchCluster)+" (each kind in all namespaces at once, Secrets excepted); when "+
+			" (offloaded namespaces and their twins) or "+string(v1beta1.WatchCluster)+
+			" (each kind in all namespaces at once, Secrets excepted); when "+
 			"empty, what the peering gave the rights for, see liqoctl peer --watch-scope.")
 	fs.StringSliceVar(&o.awayCIDRs, "remote-cidr-map", o.awayCIDRs,
 		"Which addresses pods of the provider have, and where home reaches them, as CIDR=CIDR pairs of one size, "+
