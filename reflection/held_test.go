@@ -39,8 +39,8 @@ func TestACopyThatSomebodyDeletesAndSomethingHoldsIsTold(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"settings": v1beta1.ProblemConflict}, h.reasons()); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
 	}
-	want := []string{"Warning FailedReflection cannot be reflected to provider-1: somebody has deleted the copy there; " +
-		"it is made anew, with nothing in it that is not from home, as soon as example.com/in-use lets it go"}
+	want := []string{"Warning FailedReflection cannot be reflected to provider-1: " +
+		"somebody has deleted the copy there; it is made anew, with nothing in it that is not from home, as soon as example.com/in-use lets it go"}
 	if diff := cmp.Diff(want, h.told()); diff != "" {
 		t.Errorf("events -want,+got:\n%s", diff)
 	}
