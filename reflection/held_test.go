@@ -40,7 +40,8 @@ func TestACopyThatSomebodyDeletesAndSomethingHoldsIsTold(t *testing.T) {
 		t.Errorf("-want,+got:\n%s", diff)
 	}
 	want := []string{"Warning FailedReflection cannot be reflected to provider-1: " +
-		"somebody has deleted the copy there; it is made anew, with nothing in it that is not from home, as soon as example.com/in-use lets it go"}
+		"somebody has deleted the copy there; it is made anew, with nothing in it that is not from home, " +
+		"as soon as example.com/in-use lets it go"}
 	if diff := cmp.Diff(want, h.told()); diff != "" {
 		t.Errorf("events -want,+got:\n%s", diff)
 	}
