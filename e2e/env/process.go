@@ -32,9 +32,14 @@ const proc = "/proc"
 // stat is what this package reads of /proc/PID/stat.
 type stat struct {
 	state   byte
+	threads uint64
 	started uint64
 	cpu     time.Duration
 }
+
+// ended says that nothing of the process is left but its number. The first thread of a killed process is a zombie while
+// others still hold its files and ports, for as long as the kernel takes to give its memory back.
+func (s stat) ended() bool { return s.state == 'X' || s.state == 'Z' && s.threads <= 1 }
 
 func readStat(pid int) (stat, error) {
 	raw, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
@@ -46,15 +51,15 @@ func readStat(pid int) (stat, error) {
 
 // parseStat reads from the last parenthesis on, since a program's name may hold spaces and parentheses.
 func parseStat(raw []byte) (stat, error) {
-	const state, userTime, systemTime, started = 0, 11, 12, 19
+	const state, userTime, systemTime, threads, started = 0, 11, 12, 17, 19
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go runs on
 	_, rest, found := bytes.Cut(raw[bytes.LastIndexByte(raw, ')')+1:], []byte(" "))
 	fields := strings.Fields(string(rest))
 	if !found || len(fields) <= started {
 		return stat{}, errors.New("read process: short stat line")
 	}
-	var numbers [3]uint64
-	for i, field := range []int{userTime, systemTime, started} {
+	var numbers [4]uint64
+	for i, field := range []int{userTime, systemTime, threads, started} {
 		n, err := strconv.ParseUint(fields[field], 10, 64)
 		if err != nil {
 			return stat{}, fmt.Errorf("read process: %w", err)
@@ -63,15 +68,16 @@ func parseStat(raw []byte) (stat, error) {
 	}
 	return stat{
 		state:   fields[state][0],
-		started: numbers[2],
+		threads: numbers[2],
+		started: numbers[3],
 		cpu:     time.Duration(numbers[0]+numbers[1]) * tick, //nolint:gosec // G115: a process' life fits
 	}, nil
 }
 
-// Alive says whether this very process still runs.
+// Alive says whether this very process still runs, or still holds what it held when it ran.
 func (p Process) Alive() bool {
 	s, err := readStat(p.PID)
-	return err == nil && s.started == p.Started && s.state != 'Z' && s.state != 'X'
+	return err == nil && s.started == p.Started && !s.ended()
 }
 
 // Signal sends a signal to this very process; to one that is gone it does nothing.

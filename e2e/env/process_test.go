@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -21,12 +22,12 @@ func TestParseStat(t *testing.T) {
 		want stat
 		bad  bool
 	}{
-		"an ordinary name": {line: "42 (etcd)" + rest, want: stat{'S', 987654, 3 * time.Second}},
+		"an ordinary name": {line: "42 (etcd)" + rest, want: stat{'S', 17, 987654, 3 * time.Second}},
 		"a name with spaces and parentheses": {
-			line: "42 (a) S 9 (b) c)" + rest, want: stat{'S', 987654, 3 * time.Second},
+			line: "42 (a) S 9 (b) c)" + rest, want: stat{'S', 17, 987654, 3 * time.Second},
 		},
 		"a zombie": {
-			line: "42 (etcd)" + strings.Replace(rest, "S", "Z", 1), want: stat{'Z', 987654, 3 * time.Second},
+			line: "42 (etcd)" + strings.Replace(rest, "S", "Z", 1), want: stat{'Z', 17, 987654, 3 * time.Second},
 		},
 		"a cut line":     {line: "42 (etcd) S 1 2 3", bad: true},
 		"nothing":        {line: "", bad: true},
@@ -61,6 +62,49 @@ func sleeper(t *testing.T, launch launcher, environ ...string) (Process, *exec.C
 	p := Process{Cluster: Consumer, Component: "sleep", PID: cmd.Process.Pid, Started: s.started}
 	t.Cleanup(func() { _ = end(context.WithoutCancel(t.Context()), []Process{p}) })
 	return p, cmd
+}
+
+// leaderless makes this program a process whose first thread has ended, while others go on.
+const leaderless = "TWINSPACE_TEST_LEADERLESS"
+
+func init() {
+	if os.Getenv(leaderless) == "" {
+		return
+	}
+	go func() {
+		time.Sleep(time.Minute)
+		os.Exit(0)
+	}()
+	runtime.LockOSThread() // init runs on the first thread
+	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+func TestAProcessIsAliveUntilItsLastThreadEnds(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // G204: this very program
+	cmd.Env = []string{leaderless + "=yes"}
+	if err := detached(cmd); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = cmd.Wait() }()
+	s, err := readStat(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Process{Cluster: Consumer, Component: "leaderless", PID: cmd.Process.Pid, Started: s.started}
+	for deadline := time.Now().Add(time.Minute); s.state != 'Z'; time.Sleep(10 * time.Millisecond) {
+		if s, err = readStat(p.PID); err != nil || time.Now().After(deadline) {
+			t.Fatalf("the first thread does not end: %+v, %v", s, err)
+		}
+	}
+	if !p.Alive() {
+		t.Error("the process counts as gone while threads of it run")
+	}
+	if err := end(t.Context(), []Process{p}); err != nil {
+		t.Error(err)
+	}
+	if p.Alive() {
+		t.Error("the process counts as alive after its end")
+	}
 }
 
 func TestARecycledNumberIsNotOurProcess(t *testing.T) {
