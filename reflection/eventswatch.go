@@ -9,10 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -67,7 +65,8 @@ func (e *Events) catchUp(ctx context.Context, t *eventTwin) error {
 
 // listen hears of the events in a namespace, or all, until ctx ends.
 func (e *Events) listen(ctx context.Context, namespace string) {
-	cache.NewReflectorWithOptions(e.listWatch(namespace), &corev1.Event{}, &eventStore{events: e},
+	away := e.watchedBy(e.opts.Destination, namespace)
+	cache.NewReflectorWithOptions(away.listWatch(), &corev1.Event{}, &eventStore{events: e},
 		cache.ReflectorOptions{Name: "events", Clock: e.opts.Clock}).RunWithContext(ctx)
 }
 
@@ -110,35 +109,12 @@ func (e *Events) remember(ctx context.Context, t *eventTwin) error {
 	}
 }
 
-// listWatch is as patient as those of objects.
-func (e *Events) listWatch(namespace string) cache.ListerWatcher {
-	w := e.watchedBy(e.opts.Destination, namespace)
-	options := func(raw metav1.ListOptions) *client.ListOptions {
-		return &client.ListOptions{Namespace: namespace, Raw: &raw}
-	}
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
-			return patiently(ctx, e.opts.Clock, func() (runtime.Object, error) {
-				list := &corev1.EventList{}
-				err := e.opts.Away.List(ctx, list, options(raw))
-				w.hear(ctx, err)
-				return list, err
-			})
-		},
-		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			return patiently(ctx, e.opts.Clock, func() (watch.Interface, error) {
-				stream, err := e.opts.Away.Watch(ctx, &corev1.EventList{}, options(raw))
-				w.hear(ctx, err)
-				return stream, err
-			})
-		},
-	}, e.opts.Away)
-}
-
-// watchedBy tells of refusals that last, as for objects.
+// watchedBy is a watch of the provider's events, as patient as those of objects. It tells of refusals that last, also of
+// those of home.
 func (e *Events) watchedBy(cluster, namespace string) *watched {
 	return &watched{
-		namespace: namespace, clock: e.opts.Clock, missing: func(bool) {},
+		client: e.opts.Away, namespace: namespace, clock: e.opts.Clock, missing: func(bool) {},
+		list: func() client.ObjectList { return &corev1.EventList{} },
 		refusal: refusal{cluster: cluster, resource: eventResource, count: func() {
 			e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError)
 		}, denied: func(string) {}},

@@ -41,6 +41,9 @@ func (o *Options) complete() error {
 	if o.Workers < 1 {
 		o.Workers = 4
 	}
+	if o.ProblemsChanged == nil {
+		o.ProblemsChanged = func(string) {}
+	}
 	if o.Origin == "" || o.Destination == "" || o.Home == nil || o.Away == nil || o.Events == nil || o.Metrics == nil {
 		return errors.New("reflection needs both cluster ids, both clusters' sources, an event recorder and metrics")
 	}
@@ -177,7 +180,7 @@ func (m *Mirror) TwinLeaving(home string) {
 		delete(m.twins, home)
 	}
 	m.mu.Unlock()
-	if t != nil && m.opts.ProblemsChanged != nil {
+	if t != nil {
 		m.opts.ProblemsChanged(home)
 	}
 }

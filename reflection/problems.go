@@ -49,9 +49,7 @@ func missingRight(resource, cluster, words string) v1beta1.ReflectionProblem {
 
 // problemsChanged tells whoever wants to know that the problems of a namespace are others now.
 func (r *reflector) problemsChanged(home string) {
-	if r.opts.ProblemsChanged != nil {
-		r.opts.ProblemsChanged(home)
-	}
+	r.opts.ProblemsChanged(home)
 }
 
 func (p *pair) allProblems() []v1beta1.ReflectionProblem {

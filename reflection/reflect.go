@@ -17,9 +17,7 @@ func (m *Mirror) Reflect(kinds ...Reflected) error {
 	}
 	homes, err := m.reflect(kinds)
 	for _, home := range homes {
-		if m.opts.ProblemsChanged != nil {
-			m.opts.ProblemsChanged(home)
-		}
+		m.opts.ProblemsChanged(home)
 	}
 	return err
 }

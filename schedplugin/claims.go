@@ -2,6 +2,7 @@ package schedplugin
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -119,10 +120,5 @@ func (p *policies) afterClass(_ klog.Logger, pod *corev1.Pod, _, after any) (fwk
 }
 
 func refersTo(pod *corev1.Pod, claim string) bool {
-	for _, name := range placement.ClaimNames(pod) {
-		if name == claim {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(placement.ClaimNames(pod), claim)
 }

@@ -17,18 +17,30 @@ const claimsResource = "persistentvolumeclaims"
 
 // readVolumes reads the volumes that stand for data on providers.
 func (h *homeContents) readVolumes(ctx context.Context) error {
-	var volumes corev1.PersistentVolumeList
-	switch err := h.home.List(ctx, &volumes, client.HasLabels{v1beta1.LabelRemoteClusterID}); {
+	volumes, err := volumesElsewhere(ctx, h.home)
+	switch {
 	case apierrors.IsForbidden(err):
-		h.unread[claimsResource] = "you may not list persistentvolumes"
+		h.unread[claimsResource] = mayNotListVolumes
 	case err != nil:
-		return fmt.Errorf("list persistentvolumes: %w", err)
+		return err
 	}
 	h.volumes = map[string]*corev1.PersistentVolume{}
-	for i := range volumes.Items {
-		h.volumes[volumes.Items[i].Name] = &volumes.Items[i]
+	for i := range volumes {
+		h.volumes[volumes[i].Name] = &volumes[i]
 	}
 	return nil
+}
+
+// mayNotListVolumes tells whoever has no right to volumes.
+const mayNotListVolumes = "you may not list persistentvolumes"
+
+// volumesElsewhere returns the home volumes that stand for data on providers.
+func volumesElsewhere(ctx context.Context, home client.Reader) ([]corev1.PersistentVolume, error) {
+	var volumes corev1.PersistentVolumeList
+	if err := home.List(ctx, &volumes, client.HasLabels{v1beta1.LabelRemoteClusterID}); err != nil {
+		return nil, fmt.Errorf("list persistentvolumes: %w", err)
+	}
+	return volumes.Items, nil
 }
 
 // volumeView shows reflection the home volumes as the agent of one cluster sees them, and does nothing about any.

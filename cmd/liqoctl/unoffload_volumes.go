@@ -14,15 +14,14 @@ import (
 
 // lossOfData says which data go with the twins of a namespace; "" when there are none.
 func lossOfData(ctx context.Context, home client.Reader, namespace string) (string, error) {
-	var volumes corev1.PersistentVolumeList
-	err := home.List(ctx, &volumes, client.HasLabels{v1beta1.LabelRemoteClusterID})
+	volumes, err := volumesElsewhere(ctx, home)
 	if apierrors.IsForbidden(err) {
-		return " Whether volumes with data are among it is not known: you may not list persistentvolumes.", nil
+		return " Whether volumes with data are among it is not known: " + mayNotListVolumes + ".", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("list persistentvolumes: %w", err)
+		return "", err
 	}
-	claims := claimsWithData(volumes.Items, namespace)
+	claims := claimsWithData(volumes, namespace)
 	if len(claims) == 0 {
 		return "", nil
 	}

@@ -56,11 +56,18 @@ func (a *agent) setUp() error {
 	if err != nil {
 		return err
 	}
-	volumes, err := a.volumes()
+	recorder, err := a.countingRecorder()
 	if err != nil {
 		return err
 	}
-	mirror, err := a.mirror(pods, volumes)
+	view := &homeView{
+		home: a.mgr.GetClient(), homeID: a.opts.clusterID, clusterID: a.opts.remoteClusterID, pods: pods,
+	}
+	volumes, err := a.volumes(view, recorder)
+	if err != nil {
+		return err
+	}
+	mirror, err := a.mirror(view, recorder, volumes)
 	if err != nil {
 		return err
 	}
@@ -223,19 +230,14 @@ func (a *agent) renewal() error {
 	})
 }
 
-func (a *agent) mirror(pods *provider.Pods, volumes *storage.Volumes) (*reflection.Mirror, error) {
+func (a *agent) mirror(
+	view *homeView, recorder record.EventRecorder, volumes *storage.Volumes,
+) (*reflection.Mirror, error) {
 	home, homeErr := reflection.NewClient(a.home, nil)
 	away, awayErr := reflection.NewClient(a.away.Config(), a.away.HTTPClient())
 	counts, countsErr := reflection.NewMetrics(metrics.Registry)
 	if err := errors.Join(homeErr, awayErr, countsErr); err != nil {
 		return nil, err
-	}
-	recorder, err := a.countingRecorder()
-	if err != nil {
-		return nil, err
-	}
-	view := &homeView{
-		home: a.mgr.GetClient(), homeID: a.opts.clusterID, clusterID: a.opts.remoteClusterID, pods: pods,
 	}
 	addresses, addressesErr := a.opts.addresses()
 	policies, policiesErr := reflection.ParsePolicies(a.opts.reflect)
@@ -263,7 +265,7 @@ func (a *agent) mirror(pods *provider.Pods, volumes *storage.Volumes) (*reflecti
 	// whose the others are.
 	return mirror, errors.Join(
 		reports.SetupWithManager(a.mgr),
-		a.tellOf(home, away, counts, mirror, pods),
+		a.tellOf(home, away, counts, mirror, view.pods),
 		a.customResources(view, published(mirror, reports), recorder),
 		onChange(a.mgr, &v1beta1.VirtualNode{}, refreshOnNewNodes(view, mirror.Refresh)),
 		onChange(a.mgr, &corev1.Node{}, refreshOnNewProviders(view, mirror)),

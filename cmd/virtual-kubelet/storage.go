@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"k8s.io/client-go/tools/record"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -13,17 +13,15 @@ import (
 )
 
 // volumes registers what makes the home volumes of claims whose data are on the provider.
-func (a *agent) volumes() (*storage.Volumes, error) {
+func (a *agent) volumes(view *homeView, recorder record.EventRecorder) (*storage.Volumes, error) {
 	home, err := client.NewWithWatch(a.home, client.Options{Scheme: a.mgr.GetScheme()})
 	if err != nil {
 		return nil, fmt.Errorf("make a client of home: %w", err)
 	}
-	away, awayErr := a.awayClient()
-	recorder, recorderErr := a.countingRecorder()
-	if err := errors.Join(awayErr, recorderErr); err != nil {
+	away, err := a.awayClient()
+	if err != nil {
 		return nil, err
 	}
-	view := &homeView{home: a.mgr.GetClient(), clusterID: a.opts.remoteClusterID}
 	volumes, err := storage.New(storage.Options{
 		Origin: a.opts.clusterID, Provider: a.opts.remoteClusterID, Home: home, Away: away,
 		Offered: view.storageClasses, Events: recorder, Clock: clock.RealClock{},
