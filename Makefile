@@ -17,6 +17,9 @@ endif
 # Everything but the program that links all of Kubernetes, which would be compiled a second time for what others test.
 RACED = $(shell go list ./... | grep -v /cmd/playground$$)
 
+# Tests of whole API servers wait more than they work, so more of them run at once than there are cores.
+TOGETHER ?= 4
+
 TOOL  := go tool -modfile=$(CURDIR)/tools/go.mod
 BUILD := sh tools/build.sh
 PARTS := controller-manager virtual-kubelet liqoctl
@@ -56,7 +59,7 @@ test: build build-race ## Prove it: unit, integration and end-to-end tests, with
 	@go build $(RACE) $(RACED)
 	go test ./cmd/playground
 	go test -C tools ./schema
-	go test $(RACE) -timeout 40m -p 1 $(RACED)
+	go test $(RACE) -timeout 40m -p 1 -parallel $(TOGETHER) $(RACED)
 
 .PHONY: e2e
 e2e: build build-race ## Run the scenarios on real clusters only, and virtual-kubelet's own suite

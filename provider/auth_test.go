@@ -158,6 +158,7 @@ func mayDo(home kubernetes.Interface, g *gate, who, verb, subresource string) er
 
 // TestEachRightOpensItsOwnDoors is SEC-01: route by method by identity, with a real API server that knows who is who.
 func TestEachRightOpensItsOwnDoors(t *testing.T) {
+	t.Parallel()
 	g := newWorld(t).gate(t, "doors")
 	nobody := map[string]func(method, path string) int{
 		"anonymous":      func(method, path string) int { return g.ask(method, path, "") },
@@ -219,6 +220,7 @@ func everyDoor(t *testing.T, ask func(method, path string) int, want func(rights
 
 // TestNoDetourLeadsIntoAContainer: who may only list pods tries every spelling of another route.
 func TestNoDetourLeadsIntoAContainer(t *testing.T) {
+	t.Parallel()
 	g := newWorld(t).gate(t, "detours")
 	token := g.account("lister", "get pods")
 	if got := g.ask(http.MethodGet, "/pods", token); got == http.StatusForbidden {

@@ -88,6 +88,7 @@ func TestEveryFaultHasATestThatRuns(t *testing.T) {
 }
 
 func TestFaultsOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, test := range map[string]func(*shop){
 		"home metadata is home's":                   testHomeMetadata,

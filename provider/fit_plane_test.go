@@ -33,6 +33,7 @@ const (
 
 // TestFitOnRealServers plays a provider whose scheduler finds no node for some pods.
 func TestFitOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := &site{shop: w.shop(t, "shop"), vns: w.planes[0].Client(), health: &fakeHealth{}}
 	s.namespace(s.home, v1beta1.TenantNamespace(provider), nil)

@@ -31,6 +31,7 @@ const (
 // at each: just before a request leaves it, and after a server has done what it says and before the agent hears of it.
 // What must be true afterwards is read from what the API servers said all the while.
 func TestAnAgentThatIsKilledAtAnyStep(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	heard := func(says string, after bool) moment {
 		return moment{side: toHome, verb: "PATCH", sub: "status", says: says, after: after}

@@ -38,6 +38,7 @@ type site struct {
 
 // One pair of API servers and one agent, as it is in life; the cases follow each other on different VirtualNodes.
 func TestNodesOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := &site{shop: w.shop(t, "shop"), vns: w.planes[0].Client(), health: &fakeHealth{}}
 	s.namespace(s.home, v1beta1.TenantNamespace(provider), nil)

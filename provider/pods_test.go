@@ -21,6 +21,7 @@ import (
 
 // One pair of API servers serves all cases; each has a namespace of its own.
 func TestPodsOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, test := range map[string]func(*shop){
 		"a pod starts with one write on each side":         testStart,

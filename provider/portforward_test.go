@@ -22,6 +22,7 @@ import (
 )
 
 func TestPortsFarAwayAreReached(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, way := range []string{"WebSocket", "SPDY"} {
 		t.Run(way, func(t *testing.T) {

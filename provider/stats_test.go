@@ -24,6 +24,7 @@ import (
 
 // TestStatsOnRealServers asks a provider with the rights that a peering leaves there.
 func TestStatsOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.shop(t, "shop")
 	p, _ := s.agent(nil)
@@ -94,6 +95,7 @@ func TestStatsOnRealServers(t *testing.T) {
 
 // One twin that does not answer hides nothing of the others.
 func TestStatsOfSomeTwins(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s, other := w.shop(t, "shop"), w.shop(t, "hidden")
 	p, _ := s.agent(nil)

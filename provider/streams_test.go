@@ -122,6 +122,7 @@ func TestProvidersWithoutWebSocketsAreSpokenToBySPDY(t *testing.T) {
 
 // TestAProvidersRefusal: its words are told, its redirects are not followed, and its silence is not waited for.
 func TestAProvidersRefusal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	f := startFront(t, w.planes[1])
 	r := w.rig(t, "refusal", rigOptions{front: f})
@@ -187,6 +188,7 @@ func TestAProvidersRefusal(t *testing.T) {
 
 // TestSilentStreamsEnd: whoever forgot a stream does not keep it for ever.
 func TestSilentStreamsEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	r := w.rig(t, "silent", rigOptions{idle: 2 * time.Second})
 	f, err := r.direct()

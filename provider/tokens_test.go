@@ -27,6 +27,7 @@ import (
 )
 
 func TestTokensOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, test := range map[string]func(*tokenShop){
 		"a pod that does not ask gets none":             testNoToken,

@@ -126,6 +126,7 @@ func (r *rights) says(name string, words ...string) {
 }
 
 func TestTokensWithTheRightsThatWeShip(t *testing.T) {
+	t.Parallel()
 	r := newRights(t)
 	r.inForce()
 	ctx := t.Context()

@@ -19,6 +19,7 @@ import (
 
 // What API servers allow, refuse, default and keep account of is theirs to say, so nothing here is faked but kubelets.
 func TestUpdatesOnRealServers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for name, test := range map[string]func(*shop){
 		"labels and annotations travel, and others' stay": testUpdateMetadata,

@@ -24,6 +24,7 @@ import (
 const repairWithin = 10 * time.Second
 
 func TestDriftAndConflictsBetweenAPIServers(t *testing.T) {
+	t.Parallel()
 	planes := env.Planes(t, 2)
 	w := &world{t: t, home: planes[0], away: planes[1], pods: &pods{}, events: record.NewFakeRecorder(1000)}
 	w.prepare()

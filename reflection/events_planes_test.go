@@ -27,6 +27,7 @@ import (
 )
 
 func TestEventsBetweenAPIServers(t *testing.T) {
+	t.Parallel()
 	planes := env.Planes(t, 2)
 	w := &world{t: t, home: planes[0], away: planes[1], pods: &pods{}, events: record.NewFakeRecorder(1000)}
 	w.prepare()

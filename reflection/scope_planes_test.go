@@ -20,6 +20,7 @@ import (
 
 // TestClusterScopeBetweenAPIServers: one watch per kind, over namespaces that are offloaded at different times.
 func TestClusterScopeBetweenAPIServers(t *testing.T) {
+	t.Parallel()
 	planes := env.Planes(t, 2)
 	w := &world{t: t, home: planes[0], away: planes[1], pods: &pods{}, events: record.NewFakeRecorder(1000)}
 	w.scope = v1beta1.WatchCluster

@@ -48,7 +48,7 @@ type options struct {
 
 func defaults() *options {
 	return &options{
-		Options: daemon.DefaultOptions(), kubeletPort: 10250, workers: 16, awayQPS: 200, awayBurst: 400,
+		Options: daemon.DefaultOptions(), kubeletPort: 10250, workers: 16, awayQPS: 500, awayBurst: 1000,
 		releaseAfter: 5 * time.Minute, unfitFor: 10 * time.Minute, streamIdle: provider.StreamIdle,
 		apiServerSupport: v1beta1.APIServerSupportDisabled,
 	}

@@ -14,6 +14,10 @@ import (
 	"github.com/twinspace/twinspace/e2e/env"
 )
 
+// settles is for how long the numbers of watches must stay the same. In scope cluster an agent looks for Secrets in each
+// new twin, and stops watching them after a minute in which nothing there referred to one.
+const settles = 75 * time.Second
+
 // measureWatches offloads many namespaces on all providers and counts the watches that this adds to each API server.
 func measureWatches(ctx context.Context, o options, scope string) (_ *watches, err error) {
 	fmt.Fprintf(os.Stderr, "starting a home cluster and %d providers, scope %s ...\n", o.providers, scope)
@@ -72,7 +76,7 @@ func settled(ctx context.Context, up *env.Env, into map[string]map[string]float6
 				into[c.Name], since = now, time.Now()
 			}
 		}
-		return time.Since(since) > 2*calm, nil
+		return time.Since(since) > settles, nil
 	})
 	if err != nil {
 		return fmt.Errorf("wait until no more watches begin: %w", err)

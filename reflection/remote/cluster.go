@@ -16,7 +16,7 @@ import (
 type Options struct {
 	// UserAgent is what the provider's audit log calls us.
 	UserAgent string
-	// QPS and Burst are the budget of requests, one for all clients made from [Cluster.Config]. Default 200 and 400:
+	// QPS and Burst are the budget of requests, one for all clients made from [Cluster.Config]. Default 500 and 1000:
 	// fairness is the business of the provider's API server, which answers 429; this is only a fuse.
 	QPS   float32
 	Burst int
@@ -35,8 +35,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	set(&o.QPS, 200)
-	set(&o.Burst, 400)
+	set(&o.QPS, 500)
+	set(&o.Burst, 1000)
 	set(&o.Timeout, 10*time.Second)
 	set(&o.Interval, 5*time.Second)
 	set(&o.Grace, 20*time.Second)

@@ -25,7 +25,7 @@ type Options struct {
 
 // DefaultOptions returns the defaults. client-go's own limit of 5 requests a second would make a burst take minutes.
 func DefaultOptions() Options {
-	return Options{QPS: 200, Burst: 400, LeaderElect: true, MetricsAddress: ":8080", HealthAddress: ":8081"}
+	return Options{QPS: 500, Burst: 1000, LeaderElect: true, MetricsAddress: ":8080", HealthAddress: ":8081"}
 }
 
 // AddFlags defines the flags; leases says in which namespace the leader's lease is.
