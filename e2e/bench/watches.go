@@ -14,8 +14,8 @@ import (
 	"github.com/twinspace/twinspace/e2e/env"
 )
 
-// settles is for how long the numbers of watches must stay the same. In scope cluster an agent looks for Secrets in each
-// new twin, and stops watching them after a minute in which nothing there referred to one.
+// settles is for how long the numbers of watches must stay the same. In scope cluster an agent looks for Secrets in
+// each new twin, and stops watching them after a minute in which nothing there referred to one.
 const settles = 75 * time.Second
 
 // measureWatches offloads many namespaces on all providers and counts the watches that this adds to each API server.
