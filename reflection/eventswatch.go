@@ -109,8 +109,8 @@ func (e *Events) remember(ctx context.Context, t *eventTwin) error {
 	}
 }
 
-// watchedBy is a watch of the provider's events, as patient as those of objects. It tells of refusals that last, also of
-// those of home.
+// watchedBy is a watch of the provider's events, as patient as those of objects. It tells of refusals that last, also
+// of those of home.
 func (e *Events) watchedBy(cluster, namespace string) *watched {
 	return &watched{
 		client: e.opts.Away, namespace: namespace, clock: e.opts.Clock, missing: func(bool) {},

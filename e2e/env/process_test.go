@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 func TestParseStat(t *testing.T) {
@@ -67,15 +68,15 @@ func sleeper(t *testing.T, launch launcher, environ ...string) (Process, *exec.C
 // leaderless makes this program a process whose first thread has ended, while others go on.
 const leaderless = "TWINSPACE_TEST_LEADERLESS"
 
-func init() {
+func init() { //nolint:gochecknoinits // nothing else certainly runs on the first thread
 	if os.Getenv(leaderless) == "" {
 		return
 	}
 	go func() {
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		os.Exit(0)
 	}()
-	runtime.LockOSThread() // init runs on the first thread
+	runtime.LockOSThread()
 	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
 }
 
@@ -91,10 +92,13 @@ func TestAProcessIsAliveUntilItsLastThreadEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := Process{Cluster: Consumer, Component: "leaderless", PID: cmd.Process.Pid, Started: s.started}
-	for deadline := time.Now().Add(time.Minute); s.state != 'Z'; time.Sleep(10 * time.Millisecond) {
-		if s, err = readStat(p.PID); err != nil || time.Now().After(deadline) {
-			t.Fatalf("the first thread does not end: %+v, %v", s, err)
-		}
+	err = wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, time.Minute, true,
+		func(context.Context) (bool, error) {
+			s, err = readStat(p.PID)
+			return s.state == 'Z', err
+		})
+	if err != nil {
+		t.Fatalf("wait for the end of the first thread: %v, %+v", err, s)
 	}
 	if !p.Alive() {
 		t.Error("the process counts as gone while threads of it run")
