@@ -1,0 +1,51 @@
+package nemesis
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// String is one line.
+func (r Result) String() string {
+	switch {
+	case r.Problem != "":
+		return fmt.Sprintf("%s: the lab could not do it: %s", r.Step, r.Problem)
+	case !r.Agreed:
+		return fmt.Sprintf("%s: NOT CONVERGED after %s, bound %s: %s", r.Step, round(r.Converged), r.Bound,
+			strings.Join(r.Left, "; "))
+	case r.Converged > r.Bound:
+		return fmt.Sprintf("%s: LATE: converged after %s, bound %s: %s", r.Step, round(r.Converged), r.Bound,
+			strings.Join(r.Left, "; "))
+	}
+	return fmt.Sprintf("%s: converged after %s, bound %s", r.Step, round(r.Converged), r.Bound)
+}
+
+func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+
+// Table prints what became of every step.
+func Table(w io.Writer, results []Result) {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(t, "STEP\tON\tHELD\tCONVERGED\tBOUND\tVERDICT\n")
+	for _, r := range results {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Step, r.Provider, round(r.Hold), round(r.Converged), r.Bound,
+			r.verdict())
+	}
+	_ = t.Flush() // the writer's errors are the terminal's
+}
+
+func (r Result) verdict() string {
+	switch {
+	case r.Problem != "":
+		return "not done"
+	case !r.Agreed:
+		return "NOT CONVERGED"
+	case r.Converged > r.Bound:
+		return "late"
+	case len(r.Violations) > 0:
+		return fmt.Sprintf("%d broken promises", len(r.Violations))
+	}
+	return "kept"
+}

@@ -1,0 +1,208 @@
+package nemesis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+)
+
+// Listener is told what happens, as it happens.
+type Listener interface {
+	Injected(step Step)
+	Healed(step Step)
+	Done(result Result)
+}
+
+// Runner carries a plan out.
+type Runner struct {
+	// Scene returns where a step happens, without what the step itself brings.
+	Scene Scene
+	Clock clock.WithTicker
+	// Look returns what home and providers disagree about now; what cannot be seen is an error.
+	Look func(context.Context) ([]Complaint, error)
+	// Tell is told.
+	Tell Listener
+	// Patience is how long after its bound a step is still waited for, to know how late it is.
+	Patience time.Duration
+}
+
+// Result is what became of a step.
+type Result struct {
+	Step     string        `json:"step"`
+	Provider string        `json:"provider"`
+	Seed     uint64        `json:"seed"`
+	Injected time.Time     `json:"injected"`
+	Healed   time.Time     `json:"healed"`
+	Hold     time.Duration `json:"hold"`
+	Bound    time.Duration `json:"bound"`
+	// Converged is how long after the healing home and providers agreed; when they did not, how long was waited.
+	Converged time.Duration `json:"converged"`
+	// Agreed says that they did.
+	Agreed bool `json:"agreed"`
+	// Left is what they did not agree about when the bound was over.
+	Left []string `json:"left,omitempty"`
+	// Problem says what the lab could not do.
+	Problem string `json:"problem,omitempty"`
+	// Violations are promises that were broken meanwhile.
+	Violations []string `json:"violations,omitempty"`
+}
+
+// Passed says that everything was within its bound.
+func (r Result) Passed() bool {
+	return r.Agreed && r.Converged <= r.Bound && r.Problem == "" && len(r.Violations) == 0
+}
+
+// How long the lab itself may take to bring a fault about, and to put it right.
+const (
+	injectWithin = 2 * time.Minute
+	healWithin   = 3 * time.Minute
+)
+
+// Run carries out the steps until the context ends; what is broken then is still put right.
+func (r *Runner) Run(ctx context.Context, plan []Step) []Result {
+	var results []Result
+	for _, step := range plan {
+		if ctx.Err() != nil {
+			break
+		}
+		result := r.step(ctx, step)
+		r.Tell.Done(result)
+		results = append(results, result)
+	}
+	return results
+}
+
+func (r *Runner) step(ctx context.Context, step Step) Result {
+	result := Result{Step: step.Name(), Provider: step.Provider, Seed: step.Seed, Bound: step.Bound()}
+	scene := r.Scene
+	scene.Provider = step.Provider
+	scene.Rand = rand.New(rand.NewPCG(step.Seed, 2)) //nolint:gosec // G404: nobody is kept from guessing it
+	result.Injected = r.Clock.Now()
+	heals, err := r.inject(ctx, step, &scene)
+	r.Tell.Injected(step)
+	if err == nil {
+		_ = r.pause(ctx, step.Hold()) // whoever ends the run ends the fault, too
+	}
+	err = errors.Join(err, r.heal(ctx, heals))
+	result.Healed = r.Clock.Now()
+	result.Hold = result.Healed.Sub(result.Injected)
+	r.Tell.Healed(step)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		result.Problem = err.Error()
+	}
+	r.converge(ctx, &result)
+	return result
+}
+
+func (r *Runner) inject(ctx context.Context, step Step, scene *Scene) ([]Heal, error) {
+	ctx, cancel := context.WithTimeout(ctx, injectWithin)
+	defer cancel()
+	var (
+		heals []Heal
+		errs  []error
+	)
+	for _, f := range step.Faults {
+		heal, err := f.Inject(ctx, scene)
+		if heal != nil {
+			heals = append(heals, heal)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("inject %s: %w", f.Name, err))
+			break
+		}
+	}
+	return heals, errors.Join(errs...)
+}
+
+// heal puts everything right, the last first, whether or not the run is over.
+func (r *Runner) heal(ctx context.Context, heals []Heal) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
+	defer cancel()
+	var errs []error
+	for i := len(heals) - 1; i >= 0; i-- {
+		if err := heals[i](ctx); err != nil {
+			errs = append(errs, fmt.Errorf("put right: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Runner) pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-r.Clock.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// look is how often home and providers are compared.
+const look = time.Second
+
+// converge waits until they agree, or until there is no point in it.
+func (r *Runner) converge(ctx context.Context, result *Result) {
+	since := newWatch(result.Healed)
+	deadline := result.Healed.Add(result.Bound + r.Patience)
+	for {
+		once, cancel := context.WithTimeout(ctx, lookWithin)
+		complaints, err := r.Look(once)
+		cancel()
+		if err != nil {
+			complaints = []Complaint{{"the lab", err.Error()}}
+		}
+		now := r.Clock.Now()
+		result.Agreed = since.look(now, complaints)
+		result.Converged = since.converged()
+		if now.Sub(result.Healed) >= result.Bound && result.Left == nil {
+			result.Left = since.stale(now)
+		}
+		if result.Agreed || !now.Before(deadline) || r.pause(ctx, look) != nil {
+			break
+		}
+	}
+	if !result.Agreed {
+		result.Converged = r.Clock.Since(result.Healed)
+	} else if result.Converged <= result.Bound {
+		result.Left = nil
+	}
+}
+
+const lookWithin = 20 * time.Second
+
+// Repeat calls what happens again and again until it is told to stop, and returns what does that. The first call is
+// over when it returns.
+func Repeat(ctx context.Context, every func() time.Duration, do func(context.Context) error) (Heal, error) {
+	if err := do(ctx); err != nil {
+		return nil, err
+	}
+	loop, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() {
+		var errs []error
+		for {
+			if wait.PollUntilContextTimeout(loop, every(), time.Hour, false,
+				func(context.Context) (bool, error) { return true, nil }) != nil {
+				break
+			}
+			if err := do(loop); err != nil && loop.Err() == nil {
+				errs = append(errs, err)
+			}
+		}
+		done <- errors.Join(errs...)
+	}()
+	return func(context.Context) error {
+		cancel()
+		return <-done
+	}, nil
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/e2e/build"
+	"github.com/twinspace/twinspace/e2e/env"
+	"github.com/twinspace/twinspace/e2e/faults/nemesis"
+)
+
+// takes is the annotation that says how long the fake kubelet takes to end a pod.
+const takes = "playground.twinspace/takes"
+
+// stage returns what is always there for faults to happen to: a namespace whose pods all run on providers, and in which
+// nobody but faults does anything.
+func stage() []client.Object {
+	ns := nemesis.StageNamespace
+	labels := map[string]string{"app": "db"}
+	template := corev1.PodTemplateSpec{
+		ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: map[string]string{takes: "2s"}},
+		Spec:       build.Pod("db").Obj().Spec,
+	}
+	config := func(name, value string) client.Object {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Data: map[string]string{"value": value},
+		}
+	}
+	return []client.Object{
+		build.Namespace(ns).Obj(),
+		build.Offloading(ns).Strategy(v1beta1.Remote).Obj(),
+		config("settings", "1"), config("motd", "hello"),
+		build.Service(ns, "web"),
+		build.Deployment("web").Namespace(ns).Replicas(6).Obj(), //nolint:mnd // some on each provider
+		&appsv1.StatefulSet{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "db"},
+			Spec: appsv1.StatefulSetSpec{
+				Replicas: ptr.To[int32](4), Selector: &metav1.LabelSelector{MatchLabels: labels}, ServiceName: "db",
+				PodManagementPolicy: appsv1.ParallelPodManagement, Template: template,
+			},
+		},
+	}
+}
+
+// setStage makes the stage.
+func setStage(ctx context.Context, e *env.Env) error {
+	for _, obj := range stage() {
+		if err := e.Consumer().Client().Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("set the stage: create %T %s: %w", obj, obj.GetName(), err)
+		}
+	}
+	return nil
+}
