@@ -202,9 +202,10 @@ func (h *harness) restart() {
 
 // filled is a view of a source that the test fills.
 func filled(about subject, namespace string) *view {
-	src := newSource(NewSources(SourceOptions{}), about, sourceKey{})
+	s := NewSources(SourceOptions{})
+	src := newSource(s, about, sourceKey{})
 	src.views[namespace] = []*view{}
-	v := &view{source: src, namespace: namespace, listener: homeSide{}}
+	v := &view{source: src, namespace: namespace, listener: homeSide{}, asker: s}
 	src.add(v)
 	return v
 }

@@ -23,6 +23,8 @@ type source struct {
 
 	mu     sync.RWMutex
 	views  map[string][]*view // by namespace
+	askers []*asker           // in whose names it is watched
+	turn   int                // which of them is next
 	absent bool               // the API server does not know the kind
 	denial string             // what it says while it refuses the watch for want of a right
 }
@@ -33,7 +35,7 @@ func newSource(s *Sources, about subject, key sourceKey) *source {
 		synced: make(chan struct{}), ended: make(chan struct{}),
 	}
 	src.watched = &watched{
-		client: s.client, namespace: key.namespace, selector: about.selector(), clock: s.clock, list: about.list,
+		client: s.client, lent: src.lent, namespace: key.namespace, selector: about.selector(), clock: s.clock, list: about.list,
 		refusal: refusal{cluster: s.cluster, resource: about.resource, count: src.refused, denied: src.denied},
 		missing: src.missing,
 	}
@@ -90,6 +92,7 @@ func (s *source) add(v *view) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.views[v.namespace] = append(s.views[v.namespace], v)
+	s.employ(v.asker)
 }
 
 // remove returns whether the view was the last.
@@ -100,6 +103,7 @@ func (s *source) remove(v *view) bool {
 	if s.views[v.namespace] = left; len(left) == 0 {
 		delete(s.views, v.namespace)
 	}
+	s.dismiss(v.asker)
 	return len(s.views) == 0
 }
 
@@ -194,6 +198,7 @@ type view struct {
 	source    *source
 	namespace string
 	listener  listener
+	asker     *Sources
 }
 
 // complete is closed once everything that is there has been seen.

@@ -27,7 +27,12 @@ const (
 // Sources are the watches on one API server. All Mirrors of a process may share them: what several want to know is
 // watched once, for as long as one of them wants it.
 type Sources struct {
-	client  client.WithWatch
+	client client.WithWatch
+	*watches
+}
+
+// watches are what Sources share that differ in their client only.
+type watches struct {
 	cluster string
 	scope   Scope
 	clock   clock.Clock
@@ -50,15 +55,18 @@ type SourceOptions struct {
 
 // NewSources returns Sources that watch nothing yet.
 func NewSources(opts SourceOptions) *Sources {
-	s := &Sources{
-		client: opts.Client, cluster: opts.Cluster, scope: opts.Scope, clock: opts.Clock,
-		sources: map[sourceKey]*source{},
-	}
+	s := &Sources{client: opts.Client, watches: &watches{
+		cluster: opts.Cluster, scope: opts.Scope, clock: opts.Clock, sources: map[sourceKey]*source{},
+	}}
 	if s.clock == nil {
 		s.clock = clock.RealClock{}
 	}
 	return s
 }
+
+// As returns the same watches for somebody with other rights on the cluster. A watch is asked for in the name of those
+// who look at it, of one after the other until the API server agrees; everything else, in the name of each.
+func (s *Sources) As(c client.WithWatch) *Sources { return &Sources{client: c, watches: s.watches} }
 
 // subject is what a watch is about.
 type subject struct {
@@ -115,7 +123,7 @@ func (s *Sources) open(ctx context.Context, about subject, namespace string, l l
 		s.sources[key] = src
 		src.start(context.WithoutCancel(ctx))
 	}
-	v := &view{source: src, namespace: namespace, listener: l}
+	v := &view{source: src, namespace: namespace, listener: l, asker: s}
 	src.add(v)
 	return v
 }

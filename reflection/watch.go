@@ -17,7 +17,9 @@ import (
 
 // watched is what one watch looks at.
 type watched struct {
-	client    client.WithWatch
+	client client.WithWatch
+	// lent returns the client to ask with, another one after a failure; nil says that it is the one above.
+	lent      func(failed bool) client.WithWatch
 	namespace string
 	selector  labels.Selector
 	list      func() client.ObjectList
@@ -30,6 +32,19 @@ func (w *watched) options(raw metav1.ListOptions) *client.ListOptions {
 	return &client.ListOptions{Namespace: w.namespace, LabelSelector: w.selector, Raw: &raw}
 }
 
+// in calls f with the client whose turn it is.
+func (w *watched) in(f func(client.WithWatch) error) error {
+	c := w.client
+	if lent := w.lent(false); lent != nil {
+		c = lent
+	}
+	err := f(c)
+	if err != nil {
+		w.lent(true)
+	}
+	return err
+}
+
 // listWatch is what an informer needs. client-go's reflector waits up to a minute between attempts and logs each;
 // here rights come a moment after the namespace is offloaded and links heal, so attempts that may yet succeed are
 // repeated inside, every few seconds, and a word is said only of what lasts.
@@ -38,14 +53,18 @@ func (w *watched) listWatch() cache.ListerWatcher {
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			return patiently(ctx, w.clock, func() (runtime.Object, error) {
 				list := w.list()
-				err := w.client.List(ctx, list, w.options(opts))
+				err := w.in(func(c client.WithWatch) error { return c.List(ctx, list, w.options(opts)) })
 				w.hear(ctx, err)
 				return list, err
 			})
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			return patiently(ctx, w.clock, func() (watch.Interface, error) {
-				stream, err := w.client.Watch(ctx, w.list(), w.options(opts))
+				var stream watch.Interface
+				err := w.in(func(c client.WithWatch) (err error) {
+					stream, err = c.Watch(ctx, w.list(), w.options(opts))
+					return err
+				})
 				w.hear(ctx, err)
 				return stream, err
 			})

@@ -214,10 +214,11 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 		},
 	})
 	r := h.m.reflectors[0]
-	src := newSource(NewSources(SourceOptions{Client: refused, Clock: &impatient{Clock: h.clock}}),
-		r.awaySubject(), sourceKey{namespace: testAway})
+	sources := NewSources(SourceOptions{Client: refused, Clock: &impatient{Clock: h.clock}})
+	src := newSource(sources, r.awaySubject(), sourceKey{namespace: testAway})
 	for range 2 { // two Mirrors may listen
-		src.add(&view{source: src, namespace: testAway, listener: awaySide{side{reflector: r, t: h.m.twins[testHome]}}})
+		l := awaySide{side{reflector: r, t: h.m.twins[testHome]}}
+		src.add(&view{source: src, namespace: testAway, listener: l, asker: sources})
 	}
 	w := src.watched
 	lw := cache.ToListerWatcherWithContext(w.listWatch())
