@@ -1,8 +1,9 @@
 package env
 
 import (
-	"bytes"
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,26 +42,36 @@ func (c *Cluster) Audit() (*Audit, error) {
 
 // Events returns the events since the last call.
 func (a *Audit) Events() ([]auditv1.Event, error) {
+	var events []auditv1.Event
+	err := a.Each(func(event auditv1.Event) { events = append(events, event) })
+	return events, err
+}
+
+// Each calls do with the events since the last call, in order, and keeps none: of many there are gigabytes.
+func (a *Audit) Each(do func(auditv1.Event)) error {
 	f, err := os.Open(a.path)
 	if err != nil {
-		return nil, fmt.Errorf("read audit log: %w", err)
+		return fmt.Errorf("read audit log: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.NewSectionReader(f, a.Offset, 1<<62))
-	if err != nil {
-		return nil, fmt.Errorf("read audit log: %w", err)
+	if _, err := f.Seek(a.Offset, io.SeekStart); err != nil {
+		return fmt.Errorf("read audit log: %w", err)
 	}
-	raw = raw[:bytes.LastIndexByte(raw, '\n')+1] // the rest is still being written
-	var events []auditv1.Event
-	for line := range bytes.Lines(raw) {
+	for lines := bufio.NewReader(f); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil // the rest is still being written
+		}
+		if err != nil {
+			return fmt.Errorf("read audit log: %w", err)
+		}
 		var event auditv1.Event
 		if err := json.Unmarshal(line, &event); err != nil {
-			return nil, fmt.Errorf("read audit log at %d: %w", a.Offset, err)
+			return fmt.Errorf("read audit log at %d: %w", a.Offset, err)
 		}
-		events = append(events, event)
+		a.Offset += int64(len(line))
+		do(event)
 	}
-	a.Offset += int64(len(raw))
-	return events, nil
 }
 
 // IsWrite says whether the request of the event could change something.

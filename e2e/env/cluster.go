@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -67,18 +68,23 @@ func (c *Cluster) uses() []string {
 	if !c.env.opts.Bare {
 		uses = append(uses, ControllerManager, Scheduler, Kwok)
 	}
-	if c.index > 0 {
-		return append(uses, LinkProxy)
+	if c.hasLink() {
+		uses = append(uses, LinkProxy)
 	}
-	if c.env.opts.Peer {
-		uses = append(uses, Manager+suffixOfMetrics, Manager+suffixOfHealth)
-		for n := range c.env.opts.Providers {
-			agent := AgentOf(ProviderName(n + 1))
-			uses = append(uses, agent+suffixOfKubelet, agent+suffixOfMetrics, agent+suffixOfHealth)
+	if c.index > 0 || !c.env.opts.Peer {
+		return uses
+	}
+	for _, name := range c.env.ours() {
+		uses = append(uses, name+suffixOfMetrics, name+suffixOfHealth)
+		if strings.HasPrefix(name, Agent) {
+			uses = append(uses, name+suffixOfKubelet)
 		}
 	}
 	return uses
 }
+
+// hasLink says whether a link stands between our components and the cluster.
+func (c *Cluster) hasLink() bool { return c.index > 0 || c.env.opts.Gateways }
 
 // path returns a path in the cluster's own folder.
 func (c *Cluster) path(elem ...string) string {
@@ -94,8 +100,13 @@ func (c *Cluster) ServiceCIDR() string { return c.services.String() }
 // Server returns the URL of the API server.
 func (c *Cluster) Server() string { return "https://" + address(c.ports[APIServer]) }
 
-// ProxiedServer returns the URL of a provider's API server through its [Link].
-func (c *Cluster) ProxiedServer() string { return "https://" + address(c.ports[LinkProxy]) }
+// ProxiedServer returns the URL at which our components find the API server: that of its [Link], if it has one.
+func (c *Cluster) ProxiedServer() string {
+	if !c.hasLink() {
+		return c.Server()
+	}
+	return "https://" + address(c.ports[LinkProxy])
+}
 
 // Config returns the administrator's configuration, without a limit of its own on requests.
 func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }

@@ -36,26 +36,19 @@ func (c *Cluster) logPath(component string) string { return c.path(component + "
 
 // start starts the component unless it runs.
 func (e *Env) start(comp component) error {
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	return e.startLocked(comp)
+}
+
+// startLocked is start for who holds the lock on starting.
+func (e *Env) startLocked(comp component) error {
 	c := comp.cluster
+	delete(e.down, componentKey{c.Name, comp.name})
 	if p, ok := e.process(c.Name, comp.name); ok && p.Alive() {
 		return nil
 	}
-	log, err := os.OpenFile(c.logPath(comp.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
-	}
-	defer func() { _ = log.Close() }()
-	cmd := exec.Command(e.opts.program(comp.program), comp.args...) //nolint:gosec,noctx // outlives us
-	cmd.Env = append(inherited(os.Environ()), mark+"="+e.opts.Dir)
-	cmd.Dir = c.path()
-	cmd.Stdout, cmd.Stderr = log, log
-	e.ports.release(comp.ports...)
-	if err := e.launch(cmd); err != nil {
-		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
-	}
-	// Read before anybody waits: the number is certainly still this process'.
-	s, err := readStat(cmd.Process.Pid)
-	go func() { _ = cmd.Wait() }() // or it would stay as a zombie while this process lives
+	p, err := e.spawn(comp)
 	if err != nil {
 		return fmt.Errorf("start %s of %s: %w", comp.name, c.Name, err)
 	}
@@ -63,8 +56,43 @@ func (e *Env) start(comp component) error {
 		st.Processes = slices.DeleteFunc(st.Processes, func(p Process) bool {
 			return p.Cluster == c.Name && p.Component == comp.name
 		})
-		st.Processes = append(st.Processes, Process{c.Name, comp.name, cmd.Process.Pid, s.started})
+		st.Processes = append(st.Processes, p)
 	})
+}
+
+// spawn makes a process of the component.
+func (e *Env) spawn(comp component) (Process, error) {
+	c := comp.cluster
+	log, err := os.OpenFile(c.logPath(comp.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return Process{}, err
+	}
+	defer func() { _ = log.Close() }()
+	cmd := exec.Command(e.opts.program(comp.program), comp.args...) //nolint:gosec,noctx // outlives us
+	cmd.Env = e.environ(os.Environ(), c, comp.name)
+	cmd.Dir = c.path()
+	cmd.Stdout, cmd.Stderr = log, log
+	e.ports.release(comp.ports...)
+	if err := e.launch(cmd); err != nil {
+		return Process{}, err
+	}
+	// Read before anybody waits: the number is certainly still this process'.
+	s, err := readStat(cmd.Process.Pid)
+	p := Process{c.Name, comp.name, cmd.Process.Pid, s.started}
+	go func() { // or it would stay as a zombie while this process lives
+		_ = cmd.Wait()
+		e.ending.Lock()
+		defer e.ending.Unlock()
+		e.ends[p] = cmd.ProcessState.String()
+	}()
+	return p, err
+}
+
+// how returns how a process ended, if it was this one's child.
+func (e *Env) how(p Process) string {
+	e.ending.Lock()
+	defer e.ending.Unlock()
+	return e.ends[p]
 }
 
 // inherited returns the variables that components get: none that would point them at another cluster or through a
@@ -254,6 +282,9 @@ func (e *Env) Stop(ctx context.Context, cluster, component string) error {
 }
 
 func (e *Env) signalAndWait(ctx context.Context, cluster, component string, sig syscall.Signal) error {
+	e.starting.Lock() // nobody starts it again meanwhile
+	e.down[componentKey{cluster, component}] = true
+	e.starting.Unlock()
 	if err := e.Signal(cluster, component, sig); err != nil {
 		return err
 	}

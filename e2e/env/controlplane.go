@@ -17,15 +17,11 @@ func (c *Cluster) component(name string) (component, error) {
 	if !c.env.opts.Bare {
 		builders[ControllerManager], builders[Scheduler], builders[Kwok] = c.controllerManager, c.scheduler, c.kwok
 	}
-	if c.index > 0 {
+	if c.hasLink() {
 		builders[LinkProxy] = c.linkProxy
 	}
 	if c.index == 0 && c.env.opts.Peer {
-		builders[Manager] = c.manager
-		for n := range c.env.opts.Providers {
-			provider := ProviderName(n + 1)
-			builders[AgentOf(provider)] = func() component { return c.agent(provider) }
-		}
+		c.ours(builders)
 	}
 	build, ok := builders[name]
 	if !ok {
@@ -110,7 +106,7 @@ func (c *Cluster) controllerManager() component {
 	return component{
 		cluster: c, name: ControllerManager, program: "playground", ports: []int{c.ports[ControllerManager]},
 		health: "https://" + address(c.ports[ControllerManager]) + "/healthz",
-		args: []string{
+		args: append([]string{
 			"kube-controller-manager",
 			"--kubeconfig=" + kubeconfig,
 			"--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
@@ -128,7 +124,7 @@ func (c *Cluster) controllerManager() component {
 			// The default of 20 requests a second would be what tests with hundreds of pods measure.
 			"--kube-api-qps=300", "--kube-api-burst=600",
 			"--profiling=false",
-		},
+		}, c.env.opts.ControllerManager...),
 	}
 }
 
@@ -180,8 +176,12 @@ func (c *Cluster) schedulerConfig() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	kubeconfig := Scheduler + suffixKubeconfig
+	if c.index == 0 {
+		kubeconfig = pluginKubeconfig
+	}
 	for field, value := range map[string]any{
-		"clientConnection.kubeconfig": c.path(Scheduler + suffixKubeconfig), "leaderElection.leaderElect": false,
+		"clientConnection.kubeconfig": c.path(kubeconfig), "leaderElection.leaderElect": false,
 	} {
 		if err := unstructured.SetNestedField(config[0].Object, value, strings.Split(field, ".")...); err != nil {
 			return nil, fmt.Errorf("configure scheduler: %w", err)

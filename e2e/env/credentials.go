@@ -28,6 +28,9 @@ const (
 	userManager   = "system:kube-controller-manager"
 	userScheduler = "system:kube-scheduler"
 	userKwok      = "kwok"
+
+	// pluginKubeconfig is what the home scheduler schedules with: our plugin is in it, so it is one of ours.
+	pluginKubeconfig = Scheduler + "-link" + suffixKubeconfig
 )
 
 // credentials makes everything that identifies the cluster's parts to each other.
@@ -91,20 +94,26 @@ func (c *Cluster) kubeconfigs() error {
 			return fmt.Errorf("write kubeconfig of %s: %w", user, err)
 		}
 		auth := &clientcmdapi.AuthInfo{ClientCertificateData: cert, ClientKeyData: key}
-		if err := c.writeKubeconfig(file, user, auth); err != nil {
+		if err := c.writeKubeconfig(file, c.Server(), user, auth); err != nil {
+			return err
+		}
+		if user != userScheduler || c.index > 0 {
+			continue
+		}
+		if err := c.writeKubeconfig(c.path(pluginKubeconfig), c.ProxiedServer(), user, auth); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Cluster) writeKubeconfig(file, user string, auth *clientcmdapi.AuthInfo) error {
+func (c *Cluster) writeKubeconfig(file, server, user string, auth *clientcmdapi.AuthInfo) error {
 	ca, err := os.ReadFile(c.path("pki", certCA+".crt"))
 	if err != nil {
 		return fmt.Errorf("write kubeconfig of %s: %w", user, err)
 	}
 	cfg := clientcmdapi.NewConfig()
-	cfg.Clusters[c.Name] = &clientcmdapi.Cluster{Server: c.Server(), CertificateAuthorityData: ca}
+	cfg.Clusters[c.Name] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: ca}
 	cfg.AuthInfos[user] = auth
 	cfg.Contexts[c.Name] = &clientcmdapi.Context{Cluster: c.Name, AuthInfo: user}
 	cfg.CurrentContext = c.Name
@@ -147,5 +156,15 @@ func (c *Cluster) WriteKubeconfigFor(ctx context.Context, namespace, account, fi
 	if err != nil {
 		return err
 	}
-	return c.writeKubeconfig(file, account, &clientcmdapi.AuthInfo{Token: token})
+	return c.writeKubeconfig(file, c.Server(), account, &clientcmdapi.AuthInfo{Token: token})
+}
+
+// writeOurKubeconfig writes the kubeconfig of a component of ours, which reaches home through its link.
+func (c *Cluster) writeOurKubeconfig(ctx context.Context, namespace, account, component string) error {
+	token, err := c.token(ctx, namespace, account)
+	if err != nil {
+		return err
+	}
+	file := c.path(component + suffixKubeconfig)
+	return c.writeKubeconfig(file, c.ProxiedServer(), account, &clientcmdapi.AuthInfo{Token: token})
 }

@@ -9,7 +9,6 @@
 package env
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -58,25 +57,31 @@ type Options struct {
 	Nodes int
 	// Peer starts our components and peers the consumer with every provider.
 	Peer bool
-	// Bare leaves out everything but etcd and the API server.
+	// Bare leaves out everything but etcd, the API server and, with Gateways, links.
 	Bare bool
+	// Gateways makes every link read what passes, which [Throttle] and [CommitCut] need, and puts a link in front of
+	// home too: our components reach home, as they reach providers, through one.
+	Gateways bool
+	// Replicas is how many processes our controller-manager and each agent have, see [Replica]; 0 is 1.
+	Replicas int
 	// NodeIP is where agents serve the kubelet API of virtual nodes; empty is loopback, which is all that kubectl
-	// needs. API servers relay requests for nodes (nodes/proxy) to other addresses only.
+	// needs, and there each replica has an address of its own. API servers relay requests for nodes (nodes/proxy) to
+	// other addresses only.
 	NodeIP string
 	// Exec lets commands run in fake pods: they run on this machine, as whoever started the playground, for everybody
 	// who reaches the fake kubelets' port on loopback, since these ask nobody.
 	Exec bool
-	// Peering has flags that liqoctl peer gets besides, for every provider; what repairs the playground later, from its
-	// directory, does not know them.
+	// Peering has flags that liqoctl peer gets besides, for every provider.
 	Peering []string
-	// Manager has flags that our controller-manager gets besides; as with Agent.
+	// Manager has flags that our controller-manager gets besides.
 	Manager []string
-	// Agent has flags that the agents of virtual nodes get besides; what starts one again later, from its directory,
-	// does not know them.
+	// Agent has flags that the agents of virtual nodes get besides.
 	Agent []string
-	// APIServer has flags that API servers get besides; what starts one again later, from its directory, does not know
-	// them.
+	// APIServer has flags that API servers get besides, --default-not-ready-toleration-seconds=10 for example.
 	APIServer []string
+	// ControllerManager has flags that Kubernetes' controller managers get besides, --node-monitor-grace-period=10s for
+	// example.
+	ControllerManager []string
 	// Tied makes the processes end with the process that starts them, however that ends.
 	Tied bool
 	// Out gets a line for each step; nil is silence.
@@ -89,6 +94,7 @@ type Options struct {
 const (
 	maxProviders = 50
 	maxNodes     = 60
+	maxReplicas  = 9
 )
 
 func (o *Options) complete() error {
@@ -98,6 +104,10 @@ func (o *Options) complete() error {
 	if o.Nodes < 0 || o.Nodes > maxNodes {
 		return &UsageError{fmt.Sprintf("nodes must be between 0 and %d, not %d", maxNodes, o.Nodes)}
 	}
+	if o.Replicas < 0 || o.Replicas > maxReplicas {
+		return &UsageError{fmt.Sprintf("replicas must be between 1 and %d, not %d", maxReplicas, o.Replicas)}
+	}
+	o.Replicas = max(o.Replicas, 1)
 	if o.Peer && o.Bare {
 		return &UsageError{"bare API servers cannot be peered"}
 	}
@@ -108,6 +118,11 @@ func (o *Options) complete() error {
 	if o.Bin, err = filepath.Abs(o.Bin); err != nil {
 		return fmt.Errorf("find programs: %w", err)
 	}
+	if o.Ours != "" {
+		if o.Ours, err = filepath.Abs(o.Ours); err != nil {
+			return fmt.Errorf("find programs: %w", err)
+		}
+	}
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
@@ -116,9 +131,6 @@ func (o *Options) complete() error {
 	}
 	return o.checkPrograms()
 }
-
-// nodeIP is where agents serve the kubelet API.
-func (o *Options) nodeIP() string { return cmp.Or(o.NodeIP, loopback) }
 
 // UsageError is the fault of whoever wrote the options.
 type UsageError struct{ Reason string }
@@ -140,10 +152,19 @@ type Env struct {
 	mu    sync.Mutex // guards state and its file
 	state state
 	out   sync.Mutex // keeps lines of progress apart
+
+	starting sync.Mutex            // one start at a time
+	down     map[componentKey]bool // what is meant to be down, guarded by starting
+
+	ending sync.Mutex
+	ends   map[Process]string // how processes of ours ended, guarded by ending
 }
 
 func newEnv(opts Options) *Env {
-	e := &Env{opts: opts, started: opts.Clock.Now(), ports: &reservations{}}
+	e := &Env{
+		opts: opts, started: opts.Clock.Now(), ports: &reservations{},
+		down: map[componentKey]bool{}, ends: map[Process]string{},
+	}
 	e.launch, e.release = detached, func() {}
 	if opts.Tied {
 		e.launch, e.release = tied()

@@ -5,58 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
 	"k8s.io/utils/clock"
 )
-
-// Mode is what a [Link] does to the traffic.
-type Mode struct {
-	Kind ModeKind `json:"kind"`
-	// Delay is what [Slow] adds to every round trip.
-	Delay time.Duration `json:"delay,omitempty"`
-}
-
-// ModeKind names a mode.
-type ModeKind string
-
-// Kinds of modes.
-const (
-	// Heal passes everything on at once.
-	Heal ModeKind = "heal"
-	// Cut refuses new connections and resets existing ones, as a host that is down does.
-	Cut ModeKind = "cut"
-	// Blackhole accepts everything and answers nothing, as a firewall that drops packets does. Afterwards connections
-	// go on, as after retransmissions.
-	Blackhole ModeKind = "blackhole"
-	// Slow delays everything.
-	Slow ModeKind = "slow"
-)
-
-// ParseMode reads "heal", "cut", "blackhole" or "slow=200ms".
-func ParseMode(text string) (Mode, error) {
-	kind, value, hasValue := strings.Cut(text, "=")
-	switch kind := ModeKind(kind); {
-	case kind == Slow && hasValue:
-		delay, err := time.ParseDuration(value)
-		if err != nil || delay <= 0 {
-			return Mode{}, &UsageError{fmt.Sprintf("%q is not a delay like slow=200ms", text)}
-		}
-		return Mode{Slow, delay}, nil
-	case (kind == Heal || kind == Cut || kind == Blackhole) && !hasValue:
-		return Mode{Kind: kind}, nil
-	}
-	return Mode{}, &UsageError{fmt.Sprintf("%q is not cut, blackhole, slow=DURATION or heal", text)}
-}
-
-func (m Mode) String() string {
-	if m.Kind == Slow {
-		return fmt.Sprintf("%s=%s", m.Kind, m.Delay)
-	}
-	return string(m.Kind)
-}
 
 // Link is a TCP proxy that can be made to fail.
 type Link struct {

@@ -63,14 +63,25 @@ func RunLink(ctx context.Context, listen, target, dir string, reload <-chan os.S
 	}
 }
 
-// SetLink changes what happens between our components and a provider, and returns when it holds.
-func (e *Env) SetLink(ctx context.Context, provider string, mode Mode) error {
-	c, err := e.find(provider)
+// accepts says why the cluster's link cannot be set to the mode, if so.
+func (c *Cluster) accepts(mode Mode) error {
+	switch {
+	case !c.hasLink():
+		return &UsageError{"the consumer has a link only in a playground with gateways: name a provider"}
+	case mode.readsRequests() && !c.env.opts.Gateways:
+		return &UsageError{fmt.Sprintf("%s needs a playground with gateways, whose links read requests", mode.Kind)}
+	}
+	return nil
+}
+
+// SetLink changes what happens between our components and a cluster, and returns when it holds.
+func (e *Env) SetLink(ctx context.Context, cluster string, mode Mode) error {
+	c, err := e.find(cluster)
 	if err != nil {
 		return err
 	}
-	if c.index == 0 {
-		return &UsageError{"the consumer has no link: name a provider"}
+	if err := c.accepts(mode); err != nil {
+		return err
 	}
 	order, err := readOrder(c.path(linkWanted))
 	if err != nil {
@@ -80,7 +91,7 @@ func (e *Env) SetLink(ctx context.Context, provider string, mode Mode) error {
 	if err := order.write(c.path(linkWanted)); err != nil {
 		return err
 	}
-	if err := e.Signal(provider, LinkProxy, syscall.SIGHUP); err != nil {
+	if err := e.Signal(cluster, LinkProxy, syscall.SIGHUP); err != nil {
 		return err
 	}
 	err = wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, 10*time.Second, true,
@@ -89,14 +100,14 @@ func (e *Env) SetLink(ctx context.Context, provider string, mode Mode) error {
 			return actual == order, err
 		})
 	if err != nil {
-		return fmt.Errorf("set link to %s: %w; see its log %s", provider, err, c.logPath(LinkProxy))
+		return fmt.Errorf("set link to %s: %w; see its log %s", cluster, err, c.logPath(LinkProxy))
 	}
 	return nil
 }
 
-// LinkMode returns what happens between our components and a provider.
-func (e *Env) LinkMode(provider string) (Mode, error) {
-	c, err := e.find(provider)
+// LinkMode returns what happens between our components and a cluster.
+func (e *Env) LinkMode(cluster string) (Mode, error) {
+	c, err := e.find(cluster)
 	if err != nil {
 		return Mode{}, err
 	}

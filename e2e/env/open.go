@@ -24,7 +24,9 @@ func Open(dir, bin string) (*Env, error) {
 	opts := Options{
 		Dir: dir, Bin: bin, Clock: clock.RealClock{},
 		Providers: old.Settings.Providers, Nodes: old.Settings.Nodes, Peer: old.Settings.Peer, Bare: old.Settings.Bare,
+		Gateways: old.Settings.Gateways, Replicas: old.Settings.Replicas,
 	}
+	opts.recall(old.Recipe)
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}

@@ -19,11 +19,12 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// manager runs our controller-manager.
-func (c *Cluster) manager() component {
-	metrics, health := c.ports[Manager+suffixOfMetrics], c.ports[Manager+suffixOfHealth]
+// manager runs the k-th replica of our controller-manager.
+func (c *Cluster) manager(k int) component {
+	name := Replica(Manager, k)
+	metrics, health := c.ports[name+suffixOfMetrics], c.ports[name+suffixOfHealth]
 	return component{
-		cluster: c, name: Manager, program: Manager, ports: []int{metrics, health},
+		cluster: c, name: name, program: Manager, ports: []int{metrics, health},
 		health: "http://" + address(health) + "/readyz",
 		args: append([]string{
 			"--kubeconfig=" + c.path(Manager+suffixKubeconfig),
@@ -35,19 +36,19 @@ func (c *Cluster) manager() component {
 	}
 }
 
-// agent runs the virtual-kubelet that serves a provider.
-func (c *Cluster) agent(provider string) component {
-	name := AgentOf(provider)
+// agent runs the k-th replica of the virtual-kubelet that serves a provider.
+func (c *Cluster) agent(provider string, k int) component {
+	name := Replica(AgentOf(provider), k)
 	kubelet := c.ports[name+suffixOfKubelet]
 	metrics, health := c.ports[name+suffixOfMetrics], c.ports[name+suffixOfHealth]
 	return component{
 		cluster: c, name: name, program: Agent, ports: []int{kubelet, metrics, health},
 		health: "http://" + address(health) + "/readyz",
 		args: append([]string{
-			"--kubeconfig=" + c.path(name+suffixKubeconfig),
+			"--kubeconfig=" + c.path(AgentOf(provider)+suffixKubeconfig), // replicas are one identity
 			"--cluster-id=" + c.Name,
 			"--remote-cluster-id=" + provider,
-			"--node-ip=" + c.env.opts.nodeIP(),
+			"--node-ip=" + c.env.opts.nodeIP(k),
 			fmt.Sprintf("--kubelet-port=%d", kubelet),
 			"--leader-elect",
 			"--metrics-bind-address=" + address(metrics),
@@ -58,11 +59,10 @@ func (c *Cluster) agent(provider string) component {
 
 // startManager starts our controller-manager with its own ServiceAccount, before anything is peered.
 func (c *Cluster) startManager(ctx context.Context) error {
-	kubeconfig := c.path(Manager + suffixKubeconfig)
-	if err := c.WriteKubeconfigFor(ctx, v1beta1.SystemNamespace, Manager, kubeconfig); err != nil {
+	if err := c.writeOurKubeconfig(ctx, v1beta1.SystemNamespace, Manager, Manager); err != nil {
 		return err
 	}
-	return c.run(ctx, Manager)
+	return c.run(ctx, c.env.Replicas(Manager)...)
 }
 
 // peer makes the peering of the consumer with each provider, starts their agents and waits for the virtual nodes.
@@ -84,22 +84,23 @@ func (e *Env) peerWith(ctx context.Context, provider *Cluster) error {
 		return err
 	}
 	tenant, name := v1beta1.TenantNamespace(provider.Name), AgentOf(provider.Name)
-	kubeconfig := home.path(name + suffixKubeconfig)
-	if err := home.WriteKubeconfigFor(ctx, tenant, v1beta1.AgentServiceAccount, kubeconfig); err != nil {
+	if err := home.writeOurKubeconfig(ctx, tenant, v1beta1.AgentServiceAccount, name); err != nil {
 		return err
 	}
-	if err := home.run(ctx, name); err != nil {
+	replicas := e.Replicas(name)
+	if err := home.run(ctx, replicas[0]); err != nil { // alone, so that it is the one that leads
 		return err
 	}
 	if mode, err := e.LinkMode(provider.Name); err != nil || mode.Kind == Cut || mode.Kind == Blackhole {
 		e.say(Consumer, "the link to %s is %s, so its virtual node is not waited for", provider.Name, mode)
-		return err
+		return errors.Join(err, home.run(ctx, replicas[1:]...))
 	}
-	for _, wait := range []func() error{
+	for _, step := range []func() error{
 		func() error { return home.virtualNodeReady(ctx, provider.Name) },
-		func() error { return home.kubeletCertified(ctx, name) },
+		func() error { return home.run(ctx, replicas[1:]...) },
+		func() error { return home.kubeletCertified(ctx, provider.Name) },
 	} {
-		if err := wait(); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 	}
@@ -152,9 +153,9 @@ func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
 	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log, tail(log, 5))
 }
 
-// kubeletCertified waits until an agent's kubelet endpoint has a certificate that the API server believes: before, logs
-// cannot be read.
-func (c *Cluster) kubeletCertified(ctx context.Context, agent string) error {
+// kubeletCertified waits until one of a provider's agents, the one that leads, has a kubelet endpoint with a certificate
+// that the API server believes: before, logs cannot be read.
+func (c *Cluster) kubeletCertified(ctx context.Context, provider string) error {
 	ca, err := os.ReadFile(c.cert(certCA))
 	if err != nil {
 		return fmt.Errorf("read authority of %s: %w", c.Name, err)
@@ -162,17 +163,21 @@ func (c *Cluster) kubeletCertified(ctx context.Context, agent string) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
-	endpoint := net.JoinHostPort(c.env.opts.nodeIP(), strconv.Itoa(c.ports[agent+suffixOfKubelet]))
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, pollNodes, startTimeout, true, func(ctx context.Context) (bool, error) {
-		var conn net.Conn
-		if conn, last = dialer.DialContext(ctx, "tcp", endpoint); last == nil {
-			_ = conn.Close()
+		last = nil
+		for i, name := range c.env.Replicas(AgentOf(provider)) {
+			port := strconv.Itoa(c.ports[name+suffixOfKubelet])
+			conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(c.env.opts.nodeIP(i+1), port))
+			if err == nil {
+				return true, conn.Close()
+			}
+			last = errors.Join(last, err)
 		}
-		return last == nil, nil
+		return false, nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the serving certificate of %s: %w (%w)", agent, err, last)
+		return fmt.Errorf("wait for the serving certificate of %s: %w (%w)", AgentOf(provider), err, last)
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ type settings struct {
 	Nodes     int  `json:"nodes"`
 	Peer      bool `json:"peer"`
 	Bare      bool `json:"bare,omitempty"`
+	Gateways  bool `json:"gateways,omitempty"`
+	Replicas  int  `json:"replicas,omitempty"`
 }
 
 // state is what the next command needs to know of a playground.
@@ -33,6 +35,10 @@ type state struct {
 	// Ports by cluster and by use.
 	Ports     map[string]map[string]int `json:"ports"`
 	Processes []Process                 `json:"processes"`
+	// Environ has what single components were given, by "CLUSTER/COMPONENT".
+	Environ map[string][]string `json:"environ,omitempty"`
+	// Recipe is how components are started.
+	Recipe recipe `json:"recipe"`
 }
 
 // files are the names under the directory that belong to no cluster.

@@ -91,24 +91,31 @@ func (s *state) alive() (int, error) {
 }
 
 func (e *Env) settings() settings {
-	return settings{e.opts.Providers, e.opts.Nodes, e.opts.Peer, e.opts.Bare}
+	return settings{e.opts.Providers, e.opts.Nodes, e.opts.Peer, e.opts.Bare, e.opts.Gateways, e.opts.Replicas}
 }
 
 func (s settings) String() string {
-	return fmt.Sprintf("--providers=%d --nodes=%d --peer=%t", s.Providers, s.Nodes, s.Peer)
+	return fmt.Sprintf("--providers=%d --nodes=%d --peer=%t --gateways=%t --replicas=%d",
+		s.Providers, s.Nodes, s.Peer, s.Gateways, s.Replicas)
 }
 
 // prepare describes the clusters and, without an old state, makes their ports, keys and files.
 func (e *Env) prepare(old *state) error {
 	if old != nil {
 		e.state = *old
-		return e.attach()
+		e.opts.recall(old.Recipe)
+		if err := e.attach(); err != nil {
+			return err
+		}
+		return e.record(func(s *state) { s.Recipe = e.opts.recipe() })
 	}
 	now, err := boot()
 	if err != nil {
 		return err
 	}
-	e.state = state{Boot: now, Settings: e.settings(), Ports: map[string]map[string]int{}}
+	e.state = state{
+		Boot: now, Settings: e.settings(), Ports: map[string]map[string]int{}, Recipe: e.opts.recipe(),
+	}
 	if err := e.attach(); err != nil {
 		return err
 	}
@@ -168,6 +175,11 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 		return err
 	}
 	c.env.say(c.Name, "API server ready")
+	if c.hasLink() && (c.env.opts.Gateways || !c.env.opts.Bare) {
+		if err := c.run(ctx, LinkProxy); err != nil {
+			return err
+		}
+	}
 	if c.env.opts.Bare {
 		return errors.Join(c.installCRDs(ctx), ctx.Err())
 	}
@@ -177,9 +189,6 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	others := []string{ControllerManager, Scheduler}
 	if c.env.opts.Nodes > 0 {
 		others = append(others, Kwok)
-	}
-	if c.index > 0 {
-		others = append(others, LinkProxy)
 	}
 	if err := c.run(ctx, others...); err != nil {
 		return err
