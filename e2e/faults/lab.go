@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
@@ -77,8 +78,11 @@ func (l *lab) play(ctx context.Context, plan []nemesis.Step) (bool, error) {
 	if err := l.listen(ctx); err != nil {
 		return false, err
 	}
+	if err := l.settle(ctx); err != nil {
+		return false, err
+	}
 	runner := &nemesis.Runner{
-		Scene: nemesis.Scene{Env: l.env, Excuse: func(string, string, string, string) {}, Say: l.say},
+		Scene: nemesis.Scene{Env: l.env, Note: l.note, Say: l.say},
 		Clock: l.clock, Look: nemesis.Look(l.env), Tell: l, Patience: time.Minute,
 	}
 	results := runner.Run(ctx, plan)
@@ -134,15 +138,47 @@ func (l *lab) history(ctx context.Context) (history.History, error) {
 	return h, nil
 }
 
+// settle waits until home and providers agree before anything is broken.
+func (l *lab) settle(ctx context.Context) error {
+	const long = 2 * time.Minute
+	var complaints []nemesis.Complaint
+	err := wait.PollUntilContextTimeout(ctx, time.Second, long, false, func(ctx context.Context) (bool, error) {
+		var err error
+		complaints, err = nemesis.Look(l.env)(ctx)
+		return len(complaints) == 0, err
+	})
+	if err != nil {
+		return fmt.Errorf("wait until all is well before the first fault: %w: %v", err, complaints)
+	}
+	return nil
+}
+
 func (l *lab) say(format string, args ...any) {
 	fmt.Fprintf(l.out, "%s  %s\n", l.clock.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
 
-// Injected is told by the runner.
-func (l *lab) Injected(step nemesis.Step) { l.say("%s on %s", step.Name(), step.Provider) }
+// note writes down what the lab does.
+func (l *lab) note(n history.Note) {
+	if n.Kind == history.Action && n.Name == history.ForceDelete {
+		l.forced[n.UID] = true
+	}
+}
+
+// Begins is told by the runner.
+func (l *lab) Begins(step nemesis.Step) {
+	l.note(history.Note{
+		Kind: history.Fault, Name: step.Name(), Cluster: step.Provider, Excuses: step.Excuses(),
+	})
+	l.say("%s on %s", step.Name(), step.Provider)
+}
 
 // Healed is told by the runner.
-func (l *lab) Healed(step nemesis.Step) { l.say("%s is over", step.Name()) }
+func (l *lab) Healed(step nemesis.Step) {
+	l.note(history.Note{
+		Kind: history.Heal, Name: step.Name(), Cluster: step.Provider, Bound: metav1.Duration{Duration: step.Bound()},
+	})
+	l.say("%s is over", step.Name())
+}
 
 // Done is told by the runner.
-func (l *lab) Done(r nemesis.Result) { l.say("%s", r) }
+func (l *lab) Done(r *nemesis.Result) { l.say("%s", r) }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twinspace/twinspace/e2e/env"
+	"github.com/twinspace/twinspace/e2e/history"
 )
 
 // Part is what a fault breaks. Two faults that break the same part are one fault, or none.
@@ -48,8 +49,8 @@ type Fault struct {
 	Bound time.Duration
 	// Source says where the bound is from.
 	Source string
-	// Excuses are invariants that this fault may break, since it is somebody's will: see docs/acceptance.md.
-	Excuses []string
+	// Excuses are invariants that nobody can keep while it lasts.
+	Excuses []history.Invariant
 	// Long keeps a fault out of a short selection.
 	Long bool
 	// Inject brings it about.
@@ -69,8 +70,8 @@ type Scene struct {
 	Provider string
 	// Rand decides what the fault leaves open. It depends on the run's seed and the fault, not on what came before.
 	Rand *rand.Rand
-	// Excuse writes down that a user did something to an object that nobody may be blamed for.
-	Excuse func(action, kind, name, object string)
+	// Note writes down what a fault does in a user's name, before it does it.
+	Note func(history.Note)
 	// Say prints a line about what goes on.
 	Say func(format string, args ...any)
 }
@@ -140,8 +141,8 @@ func (s Step) longest(of func(Fault) time.Duration) time.Duration {
 }
 
 // Excuses are those of all its faults.
-func (s Step) Excuses() []string {
-	var all []string
+func (s Step) Excuses() []history.Invariant {
+	var all []history.Invariant
 	for _, f := range s.Faults {
 		all = append(all, f.Excuses...)
 	}

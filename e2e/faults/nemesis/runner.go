@@ -13,9 +13,12 @@ import (
 
 // Listener is told what happens, as it happens.
 type Listener interface {
-	Injected(step Step)
+	// Begins is called before anything is broken.
+	Begins(step Step)
+	// Healed is called when everything is put right.
 	Healed(step Step)
-	Done(result Result)
+	// Done is called when both sides agree, or are not waited for any longer.
+	Done(result *Result)
 }
 
 // Runner carries a plan out.
@@ -71,7 +74,7 @@ func (r *Runner) Run(ctx context.Context, plan []Step) []Result {
 			break
 		}
 		result := r.step(ctx, step)
-		r.Tell.Done(result)
+		r.Tell.Done(&result)
 		results = append(results, result)
 	}
 	return results
@@ -83,8 +86,8 @@ func (r *Runner) step(ctx context.Context, step Step) Result {
 	scene.Provider = step.Provider
 	scene.Rand = rand.New(rand.NewPCG(step.Seed, 2)) //nolint:gosec // G404: nobody is kept from guessing it
 	result.Injected = r.Clock.Now()
+	r.Tell.Begins(step)
 	heals, err := r.inject(ctx, step, &scene)
-	r.Tell.Injected(step)
 	if err == nil {
 		_ = r.pause(ctx, step.Hold()) // whoever ends the run ends the fault, too
 	}
