@@ -30,6 +30,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/cmd/internal/leader"
 	"github.com/twinspace/twinspace/eviction"
 	"github.com/twinspace/twinspace/namespacemap"
 	"github.com/twinspace/twinspace/provider/serving"
@@ -51,7 +52,11 @@ func run(ctx context.Context, opts *options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(config, opts)
+	lead, err := opts.Elect(config, v1beta1.SystemNamespace, leaseName)
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(opts.Leading(config, lead), opts, lead)
 	if err != nil {
 		return err
 	}
@@ -67,7 +72,7 @@ func run(ctx context.Context, opts *options) error {
 	if err != nil {
 		return fmt.Errorf("make a client for discovery: %w", err)
 	}
-	starter := &starter{mgr: mgr, kinds: kinds, clusterID: id, started: make(chan struct{})}
+	starter := &starter{mgr: mgr, kinds: kinds, clusterID: id, clock: opts.Clock(), started: make(chan struct{})}
 	if err := errors.Join(
 		mgr.Add(starter),
 		mgr.AddHealthzCheck("ping", healthz.Ping),
@@ -76,10 +81,10 @@ func run(ctx context.Context, opts *options) error {
 		return fmt.Errorf("set up the manager: %w", err)
 	}
 	klog.FromContext(ctx).Info("Starting", "clusterID", id)
-	return mgr.Start(ctx)
+	return lead.Run(ctx, mgr.Start)
 }
 
-func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
+func newManager(config *rest.Config, opts *options, lead *leader.Leader) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(corev1.AddToScheme(scheme), rbacv1.AddToScheme(scheme), policyv1.AddToScheme(scheme),
 		certificatesv1.AddToScheme(scheme), networkingv1.AddToScheme(scheme), discoveryv1.AddToScheme(scheme),
@@ -91,17 +96,15 @@ func newManager(config *rest.Config, opts *options) (manager.Manager, error) {
 		return nil, fmt.Errorf("select what to cache: %w", err)
 	}
 	maps.Copy(byObject, serving.CacheOptions())
-	mgr, err := ctrl.NewManager(config, manager.Options{
+	options := manager.Options{
 		Scheme: scheme,
 		Cache: cache.Options{ByObject: byObject,
 			DefaultTransform: cache.TransformStripManagedFields()},
-		Metrics:                       metricsserver.Options{BindAddress: opts.MetricsAddress},
-		HealthProbeBindAddress:        opts.HealthAddress,
-		LeaderElection:                opts.LeaderElect,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       v1beta1.SystemNamespace,
-		LeaderElectionReleaseOnCancel: true,
-	})
+		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
+		HealthProbeBindAddress: opts.HealthAddress,
+	}
+	lead.Configure(&options)
+	mgr, err := ctrl.NewManager(config, options)
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}
@@ -113,6 +116,7 @@ type starter struct {
 	mgr       manager.Manager
 	kinds     discovery.ServerResourcesInterface
 	clusterID string
+	clock     clock.Clock
 	started   chan struct{}
 }
 
@@ -145,17 +149,17 @@ func (s *starter) Start(ctx context.Context) error {
 		return err
 	}
 	evictions := &eviction.Reconciler{
-		Home: home, Live: live, Clock: clock.RealClock{}, Events: s.mgr.GetEventRecorder("controller-manager"),
+		Home: home, Live: live, Clock: s.clock, Events: s.mgr.GetEventRecorder("controller-manager"),
 		Pace: eviction.DefaultPace(), Metrics: evicted, Evictor: evictor,
 		Limit: flowcontrol.NewTokenBucketPassiveRateLimiter(evictionsPerSecond, evictionsAtOnce),
 	}
 	offloadings := &namespacemap.Offloadings{
-		Home: home, Live: live, ClusterID: s.clusterID, Clock: clock.RealClock{},
+		Home: home, Live: live, ClusterID: s.clusterID, Clock: s.clock,
 		Events: s.mgr.GetEventRecorder("controller-manager"), Tenants: evictions,
 	}
-	maps := &namespacemap.Maps{Home: home, Live: live, Clock: clock.RealClock{}, Drains: evictions}
+	maps := &namespacemap.Maps{Home: home, Live: live, Clock: s.clock, Drains: evictions}
 	rights := &namespacemap.NodeRights{Home: home, Live: live}
-	approver, err := newApprover(home, live)
+	approver, err := newApprover(home, live, s.clock)
 	if err != nil {
 		return err
 	}
@@ -171,12 +175,12 @@ func (s *starter) Start(ctx context.Context) error {
 	return nil
 }
 
-func newApprover(home client.Client, live client.Reader) (*serving.Approver, error) {
+func newApprover(home client.Client, live client.Reader, now clock.Clock) (*serving.Approver, error) {
 	counts, err := serving.NewApproverMetrics(metrics.Registry)
 	if err != nil {
 		return nil, err
 	}
-	return &serving.Approver{Home: home, Live: live, Clock: clock.RealClock{}, Metrics: counts}, nil
+	return &serving.Approver{Home: home, Live: live, Clock: now, Metrics: counts}, nil
 }
 
 // missing says why the reconcilers cannot start yet.

@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/component-base/version"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -72,7 +71,7 @@ func (a *agent) setUp() error {
 		return err
 	}
 	a.mirrors = mirror
-	tokens := provider.NewTokens(pods, clock.RealClock{})
+	tokens := provider.NewTokens(pods, a.opts.Clock())
 	return errors.Join(
 		a.mgr.Add(onEveryReplica(a.away.Run)),
 		a.renewal(),
@@ -131,7 +130,7 @@ func (a *agent) throttledClientset(throttle *provider.Throttle) (kubernetes.Inte
 }
 
 func (a *agent) pods() (*provider.Pods, error) {
-	throttle := provider.NewThrottle(clock.RealClock{})
+	throttle := provider.NewThrottle(a.opts.Clock())
 	home, homeErr := a.homeClientset()
 	away, awayErr := a.throttledClientset(throttle)
 	if err := errors.Join(homeErr, awayErr); err != nil {
@@ -155,7 +154,7 @@ func (a *agent) pods() (*provider.Pods, error) {
 		Address:  addresses.Home,
 		Recorder: a.mgr.GetEventRecorder(recorderName),
 		Metrics:  provider.NewMetrics(metrics.Registry),
-		Clock:    clock.RealClock{}, Workers: a.opts.workers, Access: access,
+		Clock:    a.opts.Clock(), Workers: a.opts.workers, Access: access,
 	})
 	return pods, onChange(a.mgr, &v1beta1.NamespaceOffloading{}, func(off *v1beta1.NamespaceOffloading) {
 		pods.Wake(off.Namespace)
@@ -179,7 +178,7 @@ func (a *agent) nodes(pods *provider.Pods) error {
 		Client: a.mgr.GetClient(), Home: home, Provider: a.opts.remoteClusterID,
 		Offers: provider.NewOffers(away), Pods: pods, Health: a.away,
 		IPs: []string{a.opts.nodeIP}, Port: port, Version: kubelet + version.Get().GitVersion,
-		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: clock.RealClock{},
+		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: a.opts.Clock(),
 	}
 	server := &provider.Server{
 		Pods: pods, Auth: auth, Streams: streams, IP: a.opts.nodeIP, Port: port,
@@ -225,7 +224,7 @@ func (a *agent) renewal() error {
 	}
 	return a.mgr.Add(&peering.Renewer{
 		Home: a.mgr.GetClient(), Away: away, Secret: a.secret, HomeID: a.opts.clusterID, Tokens: a.away,
-		Clock: clock.RealClock{}, Jitter: rand.Float64,
+		Clock: a.opts.Clock(), Jitter: rand.Float64,
 		Metrics: peering.NewMetrics(metrics.Registry, a.opts.remoteClusterID),
 	})
 }
@@ -254,7 +253,7 @@ func (a *agent) mirror(
 			IngressClasses: view.ingressClasses, Volumes: volumes,
 		}),
 		Events: recorder, ProblemsChanged: reports.Changed,
-		Metrics: counts, Workers: a.opts.workers, Clock: clock.RealClock{},
+		Metrics: counts, Workers: a.opts.workers, Clock: a.opts.Clock(),
 	})
 	if err != nil {
 		return nil, err

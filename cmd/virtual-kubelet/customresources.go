@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -36,7 +35,7 @@ func (a *agent) customResources(
 				recorder.Event(&about, corev1.EventTypeWarning, reflection.ReasonFailed, message)
 			}
 		},
-		Clock: clock.RealClock{},
+		Clock: a.opts.Clock(),
 	})
 	want := func(*v1beta1.VirtualNode) {
 		named := offered(view, func(spec *v1beta1.VirtualNodeSpec) []string { return spec.ReflectedResources })

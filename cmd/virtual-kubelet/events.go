@@ -1,7 +1,6 @@
 package main
 
 import (
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/reflection"
@@ -11,7 +10,7 @@ import (
 func (a *agent) tellOf(home, away client.WithWatch, counts *reflection.Metrics, of ...reflection.Subjects) error {
 	events, err := reflection.NewEvents(reflection.EventsOptions{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID, Home: home, Away: away,
-		Subjects: of, Scope: a.scope, Metrics: counts, Clock: clock.RealClock{},
+		Subjects: of, Scope: a.scope, Metrics: counts, Clock: a.opts.Clock(),
 	})
 	if err != nil {
 		return err

@@ -25,6 +25,8 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/cmd/internal/failpoint"
+	"github.com/twinspace/twinspace/cmd/internal/leader"
 	"github.com/twinspace/twinspace/peering"
 	"github.com/twinspace/twinspace/reflection/remote"
 )
@@ -35,18 +37,23 @@ const leaseName = "virtual-kubelet"
 // run works until ctx ends.
 func run(ctx context.Context, opts *options) error {
 	ctrl.SetLogger(klog.NewKlogr())
-	home, err := opts.Config()
+	config, err := opts.Config()
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(home, opts)
+	lead, err := opts.Elect(config, v1beta1.TenantNamespace(opts.remoteClusterID), leaseName)
+	if err != nil {
+		return err
+	}
+	home := opts.Leading(config, lead)
+	mgr, err := newManager(home, opts, lead)
 	if err != nil {
 		return err
 	}
 	secret := types.NamespacedName{
 		Namespace: v1beta1.TenantNamespace(opts.remoteClusterID), Name: peering.SecretName(opts.remoteClusterID),
 	}
-	away, scope, err := connect(ctx, mgr.GetAPIReader(), secret, opts)
+	away, scope, err := connect(ctx, mgr.GetAPIReader(), secret, opts, lead)
 	if err != nil {
 		return err
 	}
@@ -62,12 +69,12 @@ func run(ctx context.Context, opts *options) error {
 	}
 	klog.FromContext(ctx).Info("Starting", "clusterID", opts.clusterID, "remoteClusterID", opts.remoteClusterID,
 		"watchScope", scope)
-	return mgr.Start(ctx)
+	return lead.Run(ctx, mgr.Start)
 }
 
 // connect reads what the peering left at home: the credential, and what it lets us watch.
 func connect(
-	ctx context.Context, home client.Reader, at types.NamespacedName, opts *options,
+	ctx context.Context, home client.Reader, at types.NamespacedName, opts *options, lead *leader.Leader,
 ) (*remote.Cluster, v1beta1.WatchScope, error) {
 	var secret corev1.Secret
 	if err := home.Get(ctx, at, &secret); err != nil {
@@ -80,6 +87,7 @@ func connect(
 	}
 	away, err := remote.New(credential, remote.Options{
 		UserAgent: rest.DefaultKubernetesUserAgent(), QPS: opts.awayQPS, Burst: opts.awayBurst,
+		Clock: opts.Clock(), Wrap: opts.Transport(failpoint.Remote, lead),
 	})
 	if opts.watchScope != "" {
 		return away, v1beta1.WatchScope(opts.watchScope), err
@@ -87,7 +95,7 @@ func connect(
 	return away, peering.ScopeOf(&secret), err
 }
 
-func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
+func newManager(home *rest.Config, opts *options, lead *leader.Leader) (manager.Manager, error) {
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, err
@@ -98,7 +106,7 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("select virtual nodes: %w", err)
 	}
-	mgr, err := ctrl.NewManager(home, manager.Options{
+	options := manager.Options{
 		Scheme: scheme,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
@@ -116,12 +124,10 @@ func newManager(home *rest.Config, opts *options) (manager.Manager, error) {
 		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress: opts.HealthAddress,
 		// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.
-		Controller:                    config.Controller{UsePriorityQueue: ptr.To(false)},
-		LeaderElection:                opts.LeaderElect,
-		LeaderElectionID:              leaseName,
-		LeaderElectionNamespace:       tenant,
-		LeaderElectionReleaseOnCancel: true,
-	})
+		Controller: config.Controller{UsePriorityQueue: ptr.To(false)},
+	}
+	lead.Configure(&options)
+	mgr, err := ctrl.NewManager(home, options)
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)
 	}

@@ -32,7 +32,7 @@ func (a *agent) sameScope() error {
 	if a.opts.watchScope != "" {
 		return nil
 	}
-	guard := scopeGuard{home: a.mgr.GetAPIReader(), secret: a.secret, scope: a.scope, clock: clock.RealClock{}}
+	guard := scopeGuard{home: a.mgr.GetAPIReader(), secret: a.secret, scope: a.scope, clock: a.opts.Clock()}
 	return a.mgr.Add(onEveryReplica(guard.run))
 }
 
@@ -56,6 +56,6 @@ func (g scopeGuard) run(ctx context.Context) error {
 // sources are the watches of one cluster that reflection needs, as wide as the peering allows.
 func (a *agent) sources(c client.WithWatch, cluster string) *reflection.Sources {
 	return reflection.NewSources(reflection.SourceOptions{
-		Client: c, Cluster: cluster, Scope: a.scope, Clock: clock.RealClock{},
+		Client: c, Cluster: cluster, Scope: a.scope, Clock: a.opts.Clock(),
 	})
 }

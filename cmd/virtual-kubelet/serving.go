@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/twinspace/twinspace/provider"
@@ -29,7 +28,7 @@ func (a *agent) certified(server *provider.Server, home kubernetes.Interface) er
 	}
 	certificates := &serving.Certificates{
 		Client: a.mgr.GetClient(), Home: home, Provider: a.opts.remoteClusterID, Metrics: counts,
-		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: clock.RealClock{}, Jitter: rand.Float64,
+		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: a.opts.Clock(), Jitter: rand.Float64,
 	}
 	server.Issued = certificates.Issued
 	return certificates.SetupWithManager(a.mgr)

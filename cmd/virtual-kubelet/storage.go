@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"k8s.io/client-go/tools/record"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -24,7 +23,7 @@ func (a *agent) volumes(view *homeView, recorder record.EventRecorder) (*storage
 	}
 	volumes, err := storage.New(storage.Options{
 		Origin: a.opts.clusterID, Provider: a.opts.remoteClusterID, Home: home, Away: away,
-		Offered: view.storageClasses, Events: recorder, Clock: clock.RealClock{},
+		Offered: view.storageClasses, Events: recorder, Clock: a.opts.Clock(),
 	})
 	if err != nil {
 		return nil, err

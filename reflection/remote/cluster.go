@@ -32,6 +32,8 @@ type Options struct {
 	Proxy func(*http.Request) (*url.URL, error)
 	// Clock is the real one unless a test says otherwise.
 	Clock clock.WithTicker
+	// Wrap goes around all transports to the provider, if it is not nil.
+	Wrap func(http.RoundTripper) http.RoundTripper
 }
 
 func (o Options) withDefaults() Options {
@@ -100,6 +102,9 @@ func New(credential Credential, opts Options) (*Cluster, error) {
 	c.streams = c.transport.Clone()
 	c.streams.ResponseHeaderTimeout = 0
 	c.config.Wrap((&bearer{cluster: c, host: server.Host}).wrap)
+	if opts.Wrap != nil {
+		c.config.Wrap(opts.Wrap)
+	}
 	if c.http, err = rest.HTTPClientFor(c.config); err != nil {
 		return nil, fmt.Errorf("make HTTP client: %w", err)
 	}
