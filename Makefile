@@ -52,6 +52,14 @@ build-race: build
 		$(BUILD) . bin/race/$$part "ours, with the race detector" ./cmd/$$part $(RACE) -ldflags "$(our_version)" || exit 1; \
 	done
 
+# What the fault lab breaks: processes that end or stop at a named step when TWINSPACE_FAILPOINTS says so.
+.PHONY: build-faults
+build-faults: build
+	@for part in $(PARTS); do \
+		$(BUILD) . bin/faults/$$part "ours, to be broken" ./cmd/$$part $(RACE) -tags failpoints -ldflags "$(our_version)" || exit 1; \
+	done
+	@ln -sf ../playground ../kwok ../scheduler bin/faults/
+
 .PHONY: test
 test: build build-race ## Prove it: unit, integration and end-to-end tests, with the race detector
 	@[ -n "$(RACE)" ] || echo "note: no C compiler found, so the race detector is off"
@@ -59,6 +67,7 @@ test: build build-race ## Prove it: unit, integration and end-to-end tests, with
 	@go build $(RACE) $(RACED)
 	go test ./cmd/playground
 	go test -C tools ./schema
+	go test $(RACE) -tags failpoints ./cmd/internal/failpoint
 	go test $(RACE) -timeout 40m -p 1 -parallel $(TOGETHER) $(RACED)
 
 .PHONY: e2e
