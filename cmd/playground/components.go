@@ -74,15 +74,19 @@ func runKubectl(args []string) int {
 	return 0
 }
 
-// runLink is the proxy between our components and a provider.
+// runLink is the proxy between our components and an API server.
 func runLink(args []string) int {
-	const listen, target, dir, count = 1, 2, 3, 4
-	if len(args) != count {
-		return report(&env.UsageError{Reason: fmt.Sprintf("%s needs LISTEN TARGET DIR", args[0])})
+	const listen, target, dir, keys = 1, 2, 3, 4
+	if len(args) <= dir || len(args) > keys+1 {
+		return report(&env.UsageError{Reason: fmt.Sprintf("%s needs LISTEN TARGET DIR [KEYS]", args[0])})
+	}
+	process := env.LinkProcess{Listen: args[listen], Target: args[target], Dir: args[dir]}
+	if len(args) > keys {
+		process.Keys = args[keys]
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
-	return report(env.RunLink(ctx, args[listen], args[target], args[dir], reload))
+	return report(process.Run(ctx, reload))
 }

@@ -49,6 +49,7 @@ func (e *Env) newCluster(n int, ports map[string]int) (*Cluster, error) {
 	c := &Cluster{Name: name, env: e, index: n, ports: ports}
 	c.Kubeconfig = filepath.Join(e.opts.Dir, name+suffixKubeconfig)
 	c.pods, c.services = addresses(n)
+	e.ports.guard(ports)
 	if ports == nil {
 		c.ports = map[string]int{}
 		for _, use := range c.uses() {

@@ -26,6 +26,7 @@ type component struct {
 	args    []string
 	ports   []int
 	health  string // URL that answers 200 when it is ready; none when empty
+	writes  string // file that it writes when it is ready; none when empty
 }
 
 // startTimeout is how long a component may take on a machine that is busy with other things.
@@ -72,6 +73,9 @@ func (e *Env) spawn(comp component) (Process, error) {
 	cmd.Env = e.environ(os.Environ(), c, comp.name)
 	cmd.Dir = c.path()
 	cmd.Stdout, cmd.Stderr = log, log
+	if err := os.Remove(comp.writes); comp.writes != "" && err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Process{}, err
+	}
 	e.ports.release(comp.ports...)
 	if err := e.launch(cmd); err != nil {
 		return Process{}, err
@@ -108,7 +112,7 @@ func inherited(environ []string) []string {
 
 // ready waits until the component answers that it is well.
 func (e *Env) ready(ctx context.Context, comp component) error {
-	if comp.health == "" {
+	if comp.health == "" && comp.writes == "" {
 		return nil
 	}
 	client, err := comp.cluster.prober()
@@ -122,7 +126,7 @@ func (e *Env) ready(ctx context.Context, comp component) error {
 			if p, _ := e.process(comp.cluster.Name, comp.name); !p.Alive() {
 				return false, errors.New("it ended")
 			}
-			last = probe(ctx, client, comp.health)
+			last = comp.ask(ctx, client)
 			return last == nil, nil
 		})
 	if err == nil {
@@ -133,6 +137,15 @@ func (e *Env) ready(ctx context.Context, comp component) error {
 	}
 	return fmt.Errorf("%s of %s is not ready: %w; the end of %s:\n%s", comp.name, comp.cluster.Name, err,
 		comp.cluster.logPath(comp.name), tail(comp.cluster.logPath(comp.name), 5))
+}
+
+// ask returns what is missing of the component.
+func (comp component) ask(ctx context.Context, client *http.Client) error {
+	if comp.writes != "" {
+		_, err := os.Stat(comp.writes)
+		return err
+	}
+	return probe(ctx, client, comp.health)
 }
 
 // prober returns a client that every server of the cluster accepts.

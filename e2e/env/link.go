@@ -13,8 +13,9 @@ import (
 
 // Link is a TCP proxy that can be made to fail.
 type Link struct {
-	target string
-	clock  clock.Clock
+	target  string
+	gateway *gateway // stands between the link and its target; may be nil
+	clock   clock.Clock
 
 	mu      sync.Mutex
 	addr    string
@@ -35,6 +36,21 @@ func NewLink(listen, target string, clk clock.Clock) (*Link, error) {
 	return l, nil
 }
 
+// NewGateway starts a healthy link to an API server that reads what passes; keys is the folder of the cluster's keys.
+func NewGateway(listen, target, keys string, clk clock.Clock) (*Link, error) {
+	g, err := newGateway(pki{dir: keys}, target, clk)
+	if err != nil {
+		return nil, err
+	}
+	l, err := NewLink(listen, g.accept.Addr().String(), clk)
+	if err != nil {
+		return nil, errors.Join(err, g.accept.Close())
+	}
+	l.gateway = g
+	l.running.Go(g.run)
+	return l, nil
+}
+
 // Addr returns the address that clients connect to.
 func (l *Link) Addr() string {
 	l.mu.Lock()
@@ -48,6 +64,12 @@ func (l *Link) Set(mode Mode) error {
 	defer l.mu.Unlock()
 	if l.closed {
 		return net.ErrClosed
+	}
+	if mode.readsRequests() && l.gateway == nil {
+		return &UsageError{fmt.Sprintf("%s needs a link that reads requests", mode.Kind)}
+	}
+	if l.gateway != nil {
+		l.gateway.set(mode)
 	}
 	if mode.Kind == Cut {
 		l.shut()
@@ -66,6 +88,9 @@ func (l *Link) Close() {
 	l.closed = true
 	l.shut()
 	l.mu.Unlock()
+	if l.gateway != nil {
+		l.gateway.close()
+	}
 	l.running.Wait()
 }
 
@@ -262,8 +287,13 @@ func (f *flow) pass(dst, src net.Conn) {
 			}
 		}
 	}()
+	var luck luck
 	for c := range ahead {
 		if !f.due(c.arrived) {
+			break
+		}
+		if mode, _ := f.link.current(); mode.Kind == Reset && luck.ends(mode, c.arrived) {
+			f.reset()
 			break
 		}
 		if c.bytes == nil {
@@ -284,4 +314,18 @@ func (f *flow) send(ahead chan<- chunk, bytes []byte) bool {
 	case <-f.done:
 		return false
 	}
+}
+
+// luck is that of one direction of a flow.
+type luck struct{ next time.Time }
+
+// ends throws the dice whether what arrived ends its flow, but not for each piece of what is sent at a stretch: or long
+// answers would never arrive.
+func (l *luck) ends(mode Mode, arrived time.Time) bool {
+	const stretch = 10 * time.Millisecond
+	if arrived.Before(l.next) {
+		return false
+	}
+	l.next = arrived.Add(stretch)
+	return mode.hits()
 }

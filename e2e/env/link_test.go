@@ -252,10 +252,11 @@ func TestALinkProcessObeysItsOrdersAndRemembersThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	free.releaseAll()
+	process := LinkProcess{Listen: address(port), Target: server, Dir: dir}
 	run := func() (reload chan os.Signal, stop func() error) {
 		ctx, cancel := context.WithCancel(t.Context())
 		reload, ended := make(chan os.Signal), make(chan error, 1)
-		go func() { ended <- RunLink(ctx, address(port), server, dir, reload) }()
+		go func() { ended <- process.Run(ctx, reload) }()
 		return reload, func() error { cancel(); return <-ended }
 	}
 	order := func(o linkOrder) {

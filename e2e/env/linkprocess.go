@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -30,29 +31,50 @@ type linkOrder struct {
 }
 
 func (c *Cluster) linkProxy() component {
-	return component{
+	comp := component{
 		cluster: c, name: LinkProxy, program: "playground", ports: []int{c.ports[LinkProxy]},
-		args: []string{"link-proxy", address(c.ports[LinkProxy]), address(c.ports[APIServer]), c.path()},
+		writes: c.path(linkActual),
+		args:   []string{"link-proxy", address(c.ports[LinkProxy]), address(c.ports[APIServer]), c.path()},
 	}
+	if c.env.opts.Gateways {
+		comp.args = append(comp.args, c.path("pki"))
+	}
+	return comp
 }
 
-// RunLink is the process of a link: it passes what comes to listen on to target, under the orders in dir, until the
-// context ends. Each value on reload makes it read its orders again.
-func RunLink(ctx context.Context, listen, target, dir string, reload <-chan os.Signal) error {
-	link, err := NewLink(listen, target, clock.RealClock{})
+// LinkProcess says what the process of a link does.
+type LinkProcess struct {
+	// Listen and Target are addresses: what comes to the one is passed on to the other.
+	Listen, Target string
+	// Dir has its orders.
+	Dir string
+	// Keys is the folder of the cluster's keys, for a link that reads what passes; empty for one that does not.
+	Keys string
+}
+
+func (p LinkProcess) open() (*Link, error) {
+	if p.Keys == "" {
+		return NewLink(p.Listen, p.Target, clock.RealClock{})
+	}
+	return NewGateway(p.Listen, p.Target, p.Keys, clock.RealClock{})
+}
+
+// Run is the process of a link until the context ends. Each value on reload makes it read its orders again.
+func (p LinkProcess) Run(ctx context.Context, reload <-chan os.Signal) error {
+	link, err := p.open()
 	if err != nil {
 		return err
 	}
 	defer link.Close()
 	for {
-		order, err := readOrder(dir + "/" + linkWanted)
+		order, err := readOrder(filepath.Join(p.Dir, linkWanted))
 		if err != nil {
 			return err
 		}
 		if err := link.Set(order.Mode); err != nil {
 			return err
 		}
-		if err := order.write(dir + "/" + linkActual); err != nil {
+		if err := order.write(filepath.Join(p.Dir, linkActual)); err != nil {
 			return err
 		}
 		select {

@@ -15,13 +15,17 @@ const (
 	lowestPort  = 20000
 	highestPort = 32000
 	loopback    = "127.0.0.1"
+	// guarding is an address of this machine that nobody asks. A port that is taken there is taken for every playground,
+	// whether or not the component runs whose port it is.
+	guarding = "127.255.255.1"
+	anywhere = "0.0.0.0"
 )
 
 // reservations holds chosen ports open until their server starts, so that playgrounds that start together do not choose
-// the same. The zero value is ready.
+// the same, and keeps them for their servers while these are down. The zero value is ready.
 type reservations struct {
-	mu   sync.Mutex
-	held map[int]net.Listener
+	mu           sync.Mutex
+	held, guards map[int]net.Listener
 }
 
 // reserve chooses a free port.
@@ -30,19 +34,54 @@ func (r *reservations) reserve() (int, error) {
 	var err error
 	for range tries {
 		port := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // G404: not a secret
-		var l net.Listener
-		if l, err = net.Listen("tcp", address(port)); err != nil {
-			continue
+		if err = r.take(port); err == nil {
+			return port, nil
 		}
-		r.mu.Lock()
-		if r.held == nil {
-			r.held = map[int]net.Listener{}
-		}
-		r.held[port] = l
-		r.mu.Unlock()
-		return port, nil
 	}
 	return 0, fmt.Errorf("choose a free port: %w", err)
+}
+
+// take takes a port that no playground has and nobody uses on any address.
+func (r *reservations) take(port int) error {
+	all, err := listen(anywhere, port)
+	if err != nil {
+		return err
+	}
+	_ = all.Close()
+	guard, err := listen(guarding, port)
+	if err != nil {
+		return err
+	}
+	held, err := listen(loopback, port)
+	if err != nil {
+		_ = guard.Close()
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held == nil {
+		r.held, r.guards = map[int]net.Listener{}, map[int]net.Listener{}
+	}
+	r.held[port], r.guards[port] = held, guard
+	return nil
+}
+
+// guard keeps ports that were chosen before, unless whoever chose them still does.
+func (r *reservations) guard(ports map[string]int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.guards == nil {
+		r.held, r.guards = map[int]net.Listener{}, map[int]net.Listener{}
+	}
+	for _, port := range ports {
+		if guard, err := listen(guarding, port); err == nil {
+			r.guards[port] = guard
+		}
+	}
+}
+
+func listen(on string, port int) (net.Listener, error) {
+	return net.Listen("tcp4", net.JoinHostPort(on, strconv.Itoa(port)))
 }
 
 // release frees the ports for their server.
@@ -57,14 +96,16 @@ func (r *reservations) release(ports ...int) {
 	}
 }
 
-// releaseAll frees every port.
+// releaseAll frees every port, and keeps none.
 func (r *reservations) releaseAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range r.held {
-		_ = l.Close()
+	for _, taken := range []map[int]net.Listener{r.held, r.guards} {
+		for _, l := range taken {
+			_ = l.Close()
+		}
+		clear(taken)
 	}
-	clear(r.held)
 }
 
 func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }

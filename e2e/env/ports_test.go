@@ -72,3 +72,53 @@ func TestReservedPortsAreHeldUntilTheirServerStarts(t *testing.T) {
 		r.release(port) // again is harmless
 	}
 }
+
+func TestAPortStaysItsPlaygroundsWhileNothingListens(t *testing.T) {
+	var mine, others reservations
+	defer others.releaseAll()
+	port, err := mine.reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine.release(port) // to a server that then dies
+	if err := others.take(port); err == nil {
+		t.Error("another playground took the port of a server that is down")
+	}
+	if _, err := net.Dial("tcp", address(port)); err == nil {
+		t.Error("something answers where a server is down")
+	}
+
+	// A later command on the same playground keeps them, too, once the first has ended.
+	var later reservations
+	later.guard(map[string]int{Etcd: port})
+	mine.releaseAll()
+	if err := others.take(port); err != nil {
+		t.Errorf("the port is still kept by whoever could not get it: %v", err)
+	}
+	others.releaseAll()
+	later.guard(map[string]int{Etcd: port})
+	if err := others.take(port); err == nil {
+		t.Error("another playground took a port that is in use by an older one")
+	}
+	later.releaseAll()
+	if err := others.take(port); err != nil {
+		t.Errorf("the port is not free after all: %v", err)
+	}
+}
+
+func TestAPortIsFreeOnlyIfNoAddressOfTheMachineHasIt(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.2:0") // where the second replica of an agent might be
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r reservations
+	defer r.releaseAll()
+	port := busy.Addr().(*net.TCPAddr).Port
+	if err := r.take(port); err == nil {
+		t.Error("a port was taken that a server uses")
+	}
+	_ = busy.Close()
+	if err := r.take(port); err != nil {
+		t.Errorf("a port that was refused before cannot be taken: %v", err)
+	}
+}

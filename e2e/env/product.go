@@ -3,7 +3,6 @@ package env
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -156,12 +155,10 @@ func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
 // kubeletCertified waits until one of a provider's agents, the one that leads, has a kubelet endpoint with a certificate
 // that the API server believes: before, logs cannot be read.
 func (c *Cluster) kubeletCertified(ctx context.Context, provider string) error {
-	ca, err := os.ReadFile(c.cert(certCA))
+	roots, err := pki{dir: c.path("pki")}.roots()
 	if err != nil {
-		return fmt.Errorf("read authority of %s: %w", c.Name, err)
+		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, pollNodes, startTimeout, true, func(ctx context.Context) (bool, error) {
