@@ -63,6 +63,13 @@ type Inject func(ctx context.Context, s *Scene) (Heal, error)
 // Heal puts a fault right. Nil is nothing to do.
 type Heal func(ctx context.Context) error
 
+func (h Heal) do(ctx context.Context) error {
+	if h == nil {
+		return nil
+	}
+	return h(ctx)
+}
+
 // Scene is where a fault happens.
 type Scene struct {
 	Env *env.Env
@@ -72,6 +79,8 @@ type Scene struct {
 	Rand *rand.Rand
 	// Note writes down what a fault does in a user's name, before it does it.
 	Note func(history.Note)
+	// Break writes down a promise that the fault itself saw broken.
+	Break func(format string, args ...any)
 	// Say prints a line about what goes on.
 	Say func(format string, args ...any)
 }

@@ -1,8 +1,10 @@
 package nemesis
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -48,4 +50,25 @@ func (r Result) verdict() string {
 		return fmt.Sprintf("%d broken promises", len(r.Violations))
 	}
 	return "kept"
+}
+
+// Run is everything that a run found out.
+type Run struct {
+	Seed    uint64   `json:"seed"`
+	Results []Result `json:"results"`
+	// Broken are broken promises, Unmet is what was not as users asked for at the end.
+	Broken []string `json:"broken,omitempty"`
+	Unmet  []string `json:"unmet,omitempty"`
+}
+
+// Save writes a run to a file as JSON.
+func Save(file string, run Run) error {
+	data, err := json.MarshalIndent(run, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := os.WriteFile(file, append(data, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -87,6 +89,14 @@ func (r *Runner) step(ctx context.Context, step Step) Result {
 	scene.Rand = rand.New(rand.NewPCG(step.Seed, 2)) //nolint:gosec // G404: nobody is kept from guessing it
 	result.Injected = r.Clock.Now()
 	r.Tell.Begins(step)
+	var seen sync.Mutex // faults have goroutines
+	scene.Break = func(format string, args ...any) {
+		seen.Lock()
+		defer seen.Unlock()
+		if says := fmt.Sprintf(format, args...); !slices.Contains(result.Violations, says) {
+			result.Violations = append(result.Violations, says)
+		}
+	}
 	heals, err := r.inject(ctx, step, &scene)
 	if err == nil {
 		_ = r.pause(ctx, step.Hold()) // whoever ends the run ends the fault, too

@@ -3,6 +3,7 @@ package nemesis
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/twinspace/twinspace/e2e/env"
@@ -12,7 +13,8 @@ import (
 func serverFaults() []Fault {
 	const down, bound = 5 * time.Second, 30 * time.Second
 	var out []Fault
-	for where, part := range map[string]Part{"home": HomeServer, "provider": ProviderServer} {
+	for _, part := range []Part{HomeServer, ProviderServer} {
+		where, _, _ := strings.Cut(string(part), " ")
 		cluster := func(s *Scene) string {
 			if part == HomeServer {
 				return env.Consumer
@@ -31,6 +33,10 @@ func serverFaults() []Fault {
 				killed(cluster, env.APIServer)),
 			server("-etcd-killed", "the etcd of "+where+" is killed, and is gone for 5 s", down,
 				killed(cluster, env.Etcd)),
+			server("-history-forgotten", "the etcd of "+where+" is compacted and its API server restarted: all watches expire",
+				0, func(ctx context.Context, s *Scene) (Heal, error) {
+					return nil, errors.Join(s.Env.Compact(ctx, cluster(s)), s.Env.Restart(ctx, cluster(s), env.APIServer))
+				}),
 		)
 	}
 	return out
@@ -42,71 +48,5 @@ func killed(cluster func(*Scene) string, component string) Inject {
 		name := cluster(s)
 		return func(ctx context.Context) error { return s.Env.Start(ctx, name, component) },
 			s.Env.Kill(ctx, name, component)
-	}
-}
-
-// processFaults are those of our own processes, and of the scheduler that has our plugin.
-func processFaults() []Fault {
-	const while, bound = 30 * time.Second, 30 * time.Second
-	often := func(s *Scene) time.Duration {
-		return time.Second + time.Duration(s.Rand.Int64N(int64(5*time.Second)))
-	}
-	return []Fault{
-		Fault{
-			Name: "agent-killed", Does: "agents of a provider are killed at random, again and again", Breaks: AgentProcess,
-			Hold: while, Inject: crashing(often, func(s *Scene) []string { return replicas(s, env.AgentOf(s.Provider)) }),
-		}.within(bound),
-		Fault{
-			Name: "manager-killed", Does: "controller-managers are killed at random, again and again",
-			Breaks: ManagerProcess, Hold: while,
-			Inject: crashing(often, func(s *Scene) []string { return replicas(s, env.Manager) }),
-		}.here(bound),
-		Fault{
-			Name: "scheduler-killed", Does: "the scheduler is killed at random, again and again", Breaks: SchedulerPart,
-			Hold: while, Inject: crashing(often, func(*Scene) []string { return []string{env.Scheduler} }),
-		}.here(bound),
-	}
-}
-
-// replicas returns the processes of a component of home: its name, and its name with a number.
-func replicas(s *Scene, name string) []string {
-	var out []string
-	for _, p := range s.Env.Processes() {
-		if p.Cluster == env.Consumer && (p.Component == name || isReplica(p.Component, name)) {
-			out = append(out, p.Component)
-		}
-	}
-	return out
-}
-
-// isReplica tells NAME-2 from other names that begin the same.
-func isReplica(component, name string) bool {
-	return len(component) == len(name)+2 && component[:len(name)+1] == name+"-"
-}
-
-// crashing kills one of the processes at a time and starts it again, all the while.
-func crashing(every func(*Scene) time.Duration, of func(*Scene) []string) Inject {
-	return func(ctx context.Context, s *Scene) (Heal, error) {
-		stop, err := Repeat(ctx, func() time.Duration { return every(s) }, func(ctx context.Context) error {
-			names := of(s)
-			if len(names) == 0 {
-				return errors.New("there is no process to kill")
-			}
-			name := names[s.Rand.IntN(len(names))]
-			if err := s.Env.Kill(ctx, env.Consumer, name); err != nil {
-				return err
-			}
-			return s.Env.Start(ctx, env.Consumer, name)
-		})
-		return func(ctx context.Context) error {
-			var errs []error
-			if stop != nil {
-				errs = append(errs, stop(ctx))
-			}
-			for _, name := range of(s) {
-				errs = append(errs, s.Env.Start(ctx, env.Consumer, name))
-			}
-			return errors.Join(errs...)
-		}, err
 	}
 }
