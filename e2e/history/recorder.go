@@ -32,11 +32,11 @@ type Recorder struct {
 	more    chan struct{} // closed when there is something new
 }
 
-// pods makes a watch out of the typed client.
-type pods struct{ typedcorev1.PodInterface }
+// podWatch makes a watch out of the typed client.
+type podWatch struct{ typedcorev1.PodInterface }
 
 // WatchWithContext begins a watch.
-func (p pods) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+func (p podWatch) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	return p.Watch(ctx, o)
 }
 
@@ -50,7 +50,7 @@ func Record(ctx context.Context, cluster string, client typedcorev1.PodInterface
 	for i := range list.Items {
 		r.add(&list.Items[i], false)
 	}
-	watcher, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, pods{client})
+	watcher, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, podWatch{client})
 	if err != nil {
 		return nil, fmt.Errorf("watch the pods of %s: %w", cluster, err)
 	}
