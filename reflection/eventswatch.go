@@ -114,6 +114,7 @@ func (e *Events) remember(ctx context.Context, t *eventTwin) error {
 func (e *Events) watchedBy(cluster, namespace string) *watched {
 	return &watched{
 		client: e.opts.Away, namespace: namespace, clock: e.opts.Clock, missing: func(bool) {},
+		lent: func(bool) client.WithWatch { return nil }, // each peering hears of its own
 		list: func() client.ObjectList { return &corev1.EventList{} },
 		refusal: refusal{cluster: cluster, resource: eventResource, count: func() {
 			e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError)
