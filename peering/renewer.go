@@ -39,7 +39,7 @@ type Tokens interface {
 
 // Renewer renews the token of one provider before it expires, and keeps it in the Secret at home so that a restarted
 // agent has it. When somebody else has put a newer one there, it takes that. It runs in the agent that leads, as a
-// manager.Runnable.
+// manager.Runnable; the others follow it, or they would take over with a token that has expired long since.
 type Renewer struct {
 	// Home reads and updates the Secret; its reads may be cached.
 	Home client.Client
@@ -59,13 +59,36 @@ type Renewer struct {
 	Jitter func() float64
 	// Metrics counts; nil counts nothing.
 	Metrics *Metrics
+	// Doubts, if not nil, tells that the provider may not know us any more, or again: the Secret is looked at at once.
+	Doubts <-chan struct{}
 }
 
 // Start renews until the context is done.
-func (r *Renewer) Start(ctx context.Context) error {
+func (r *Renewer) Start(ctx context.Context) error { return r.repeat(ctx, nil, r.Renew) }
+
+// Follow takes tokens that another replica has put into the Secret, until the context is done or this one leads.
+func (r *Renewer) Follow(ctx context.Context, leads <-chan struct{}) error {
+	return r.repeat(ctx, leads, func(ctx context.Context) (time.Duration, error) {
+		_, credential, err := r.stored(ctx)
+		if err != nil {
+			return 0, err
+		}
+		life, err := r.newest(credential.Token)
+		if err != nil {
+			return 0, err
+		}
+		r.Metrics.expires(life.expires)
+		return lookInterval, nil
+	})
+}
+
+// repeat does something until it is not to be done any more; it returns when it is due again.
+func (r *Renewer) repeat(
+	ctx context.Context, until <-chan struct{}, look func(context.Context) (time.Duration, error),
+) error {
 	delay := minDelay
 	for {
-		wait, err := r.Renew(ctx)
+		wait, err := look(ctx)
 		if err != nil && ctx.Err() == nil {
 			log.FromContext(ctx).Error(err, "Renewing the token of the provider failed", "retryIn", delay)
 			wait, delay = delay, min(2*delay, maxDelay)
@@ -77,6 +100,11 @@ func (r *Renewer) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-until:
+			timer.Stop()
+			return nil
+		case <-r.Doubts:
+			timer.Stop()
 		case <-timer.C():
 		}
 	}

@@ -222,11 +222,23 @@ func (a *agent) renewal() error {
 	if err != nil {
 		return err
 	}
-	return a.mgr.Add(&peering.Renewer{
+	doubts := make(chan struct{}, 1)
+	a.away.Notify(func() {
+		select {
+		case doubts <- struct{}{}:
+		default:
+		}
+	})
+	renewer := &peering.Renewer{
 		Home: a.mgr.GetClient(), Away: away, Secret: a.secret, HomeID: a.opts.clusterID, Tokens: a.away,
 		Clock: a.opts.Clock(), Jitter: rand.Float64,
 		Metrics: peering.NewMetrics(metrics.Registry, a.opts.remoteClusterID),
-	})
+		Doubts:  doubts,
+	}
+	return errors.Join(
+		a.mgr.Add(renewer),
+		a.mgr.Add(onEveryReplica(func(ctx context.Context) error { return renewer.Follow(ctx, a.mgr.Elected()) })),
+	)
 }
 
 func (a *agent) mirror(
