@@ -45,6 +45,8 @@ type ExpectedApp struct {
 	// Succeeded is how many of a Job's pods must have, and FailedIndexes those that must not, as its status says it.
 	Succeeded     int32  `json:"succeeded,omitempty"`
 	FailedIndexes string `json:"failedIndexes,omitempty"`
+	// Restarts is how often the container of each of its pods was started again.
+	Restarts int32 `json:"restarts,omitempty"`
 	// Service says that there is one of the same name: all ready pods are behind it, at home and in every twin.
 	Service bool `json:"service,omitempty"`
 }
@@ -81,7 +83,9 @@ func (w *world) expectNamespace(ns *namespace) ExpectedNamespace {
 }
 
 func (w *world) expectApp(ns *namespace, a *app) ExpectedApp {
-	out := ExpectedApp{Kind: string(a.kind), Name: a.name, Waits: !w.runs(ns, a), Service: a.service > 0}
+	out := ExpectedApp{
+		Kind: string(a.kind), Name: a.name, Waits: !w.runs(ns, a), Restarts: a.restarts, Service: a.service > 0,
+	}
 	switch a.kind {
 	case deployment, statefulSet:
 		out.Replicas, out.Paused, out.Image = a.pods, a.paused, ns.template(a).Spec.Containers[0].Image

@@ -55,7 +55,9 @@ func (ns *namespace) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: ns.name, Name: name, Labels: map[string]string{Mark: "true"}}
 }
 
-func (ns *namespace) object() client.Object { return build.Namespace(ns.name).Label(Mark, "true").Obj() }
+func (ns *namespace) object() client.Object {
+	return build.Namespace(ns.name).Label(Mark, "true").Obj()
+}
 
 func (ns *namespace) settingsMap() client.Object {
 	return &corev1.ConfigMap{

@@ -9,6 +9,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/e2e/env"
@@ -34,6 +35,7 @@ func User(ctx context.Context, home *env.Cluster) (client.Client, error) {
 		return nil, err
 	}
 	cfg.QPS, cfg.Timeout = -1, userTimeout
+	cfg.WarningHandlerWithContext = rest.NoWarnings{} // of strategies that are tightened: that is what users want here
 	user, err := client.New(cfg, client.Options{Scheme: home.Client().Scheme()})
 	if err != nil {
 		return nil, fmt.Errorf("make a user's client: %w", err)

@@ -178,4 +178,6 @@ func (w *world) runs(ns *namespace, a *app) bool {
 }
 
 // about names an object of a step.
-func about(k kind, ns *namespace, name string) string { return fmt.Sprintf("%s %s/%s", k, ns.name, name) }
+func about(k kind, ns *namespace, name string) string {
+	return fmt.Sprintf("%s %s/%s", k, ns.name, name)
+}
