@@ -10,26 +10,37 @@ import (
 	"net/http"
 )
 
-// Compact makes a cluster's etcd forget every revision but the last: pages of lists that were begun before end with 410
-// Gone. Watches that were cut go on from the API server's memory, until that, too, is started again: then they end with
-// 410, and whoever watches has to list.
+// compactedKey is where API servers tell each other what they had etcd forget, and forget themselves.
+const compactedKey = "compact_rev_key"
+
+// Compact makes a cluster's etcd forget every revision but the last, as API servers do every five minutes with older
+// ones: pages of lists that were begun before end with 410 Gone. Watches go on from the API server's memory; when that
+// is started again, too, those that were cut end with 410, and whoever watches has to list.
 func (e *Env) Compact(ctx context.Context, cluster string) error {
 	c, err := e.find(cluster)
 	if err != nil {
 		return err
 	}
-	ask := map[string]any{"key": []byte("/"), "count_only": true}
 	var now struct {
 		Header struct {
 			Revision json.Number `json:"revision"`
 		} `json:"header"`
 	}
-	if err := c.etcdCall(ctx, "kv/range", ask, &now); err != nil {
+	err = c.etcdCall(ctx, "kv/range", map[string]any{"key": []byte(compactedKey), "count_only": true}, &now)
+	if err != nil {
 		return fmt.Errorf("compact etcd of %s: %w", cluster, err)
 	}
-	order := map[string]any{"revision": now.Header.Revision, "physical": true}
-	if err := c.etcdCall(ctx, "kv/compaction", order, &struct{}{}); err != nil {
-		return fmt.Errorf("compact etcd of %s: %w", cluster, err)
+	last := now.Header.Revision
+	for _, call := range []struct {
+		method string
+		ask    map[string]any
+	}{
+		{"kv/put", map[string]any{"key": []byte(compactedKey), "value": []byte(last)}},
+		{"kv/compaction", map[string]any{"revision": last, "physical": true}},
+	} {
+		if err := c.etcdCall(ctx, call.method, call.ask, &struct{}{}); err != nil {
+			return fmt.Errorf("compact etcd of %s: %w", cluster, err)
+		}
 	}
 	return nil
 }
