@@ -1,20 +1,23 @@
 // Command bench measures what the system costs, as ratios from one run, in parts that -only selects from:
 //
 //   - pods brings the same pods to Running on ordinary nodes of the home cluster and on a virtual node, with the same
-//     scheduler and the same fake kubelets behind both, in alternating rounds, and compares time, API writes and the
-//     use of every process;
+//     scheduler and the same fake kubelets behind both, in alternating rounds, and deletes them again: time, requests
+//     by resource, verb and whom, use of every process; and one pod at a time on a system that does nothing else;
+//   - rolling replaces all pods of a Deployment, on both;
+//   - steady leaves many offloaded pods alone and looks at what is asked of the API servers meanwhile;
+//   - restart kills the agent among many pods and old events, and waits for a new pod to run;
 //   - namespaces offloads many namespaces and takes them back;
 //   - reflection changes objects of every kind and looks at when their copies follow, kills the agent, and counts
 //     watches;
 //   - scheduling compares schedulers with and without our plugins.
 //
-// Absolute times depend on the machine and on what else it does; ratios from one run do so far less. `make bench` runs
-// it.
+// In the end one table has what was measured beside floors and targets; -out saves the run, and -compare says what
+// changed against a saved one. Absolute times depend on the machine and on what else it does; ratios from one run do so
+// far less. `make bench` runs it.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -38,7 +41,8 @@ func main() {
 	}
 }
 
-// report is what a part measured; as JSON it is complete.
+// report is what a part measured; as JSON it is complete. One with a method figures() []figure besides takes part in
+// the table and in comparisons.
 type report interface{ print(io.Writer) }
 
 // part is something to measure.
@@ -51,6 +55,9 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"pods", measurePods},
+		{"rolling", measureRolling},
+		{"steady", measureSteady},
+		{"restart", measurePodsRestart},
 		{"namespaces", measureNamespaces},
 		{"reflection", measureReflection},
 		{"scheduling", measureScheduling},
@@ -59,10 +66,10 @@ func parts() []part {
 
 // options are what the command line says.
 type options struct {
-	bin, out     string
+	bin          string
+	out, against string
 	parts        []part
-	pods, rounds int
-	nodes        int
+	pods         podsOptions
 	// namespaces are offloaded on so many providers.
 	namespaces, providers int
 	reflection            reflectionOptions
@@ -77,21 +84,23 @@ func parse(args []string) (options, error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.StringVar(&o.bin, "bin", "bin", "folder of the binaries that make build makes")
 	fs.StringVar(&o.out, "out", "", "file to save the result to, as JSON")
+	fs.StringVar(&o.against, "compare", "", "saved result to compare with")
 	fs.StringVar(&only, "only", "", "parts to measure, comma-separated, of "+names(parts())+"; all if empty")
-	fs.IntVar(&o.pods, "pods", 500, "pods per round")
-	fs.IntVar(&o.rounds, "rounds", 3, "rounds on each side; medians are compared")
-	fs.IntVar(&o.nodes, "nodes", 10, "ordinary nodes per cluster, in part pods")
-	fs.IntVar(&o.namespaces, "namespaces", 2000, "namespaces to offload, in part namespaces")
+	o.pods.flags(fs)
+	fs.IntVar(&o.namespaces, "namespaces", 500, "namespaces to offload, in part namespaces")
 	fs.IntVar(&o.providers, "providers", 3, "providers to offload them on, in parts namespaces and reflection")
 	o.reflection.flags(fs)
 	o.scheduling.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
-	if o.pods < 1 || o.rounds < 1 || o.nodes < 1 || fs.NArg() > 0 {
-		return o, errors.New("-pods, -rounds and -nodes must be at least 1, and there are no other arguments")
+	if fs.NArg() > 0 {
+		return o, fmt.Errorf("there are no arguments but flags; %q is none", fs.Arg(0))
 	}
-	if err := errors.Join(o.reflection.check(), o.scheduling.check()); err != nil {
+	if o.namespaces < 1 || o.providers < 1 {
+		return o, errors.New("-namespaces and -providers must be at least 1")
+	}
+	if err := errors.Join(o.pods.check(), o.reflection.check(), o.scheduling.check()); err != nil {
 		return o, err
 	}
 	var err error
@@ -121,8 +130,8 @@ func names(all []part) string {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 2 && args[0] == creator {
-		return createPods(ctx, args[1])
+	if len(args) == 2 && args[0] == errandRunner {
+		return runErrand(ctx, args[1])
 	}
 	o, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -131,24 +140,27 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	reports := map[string]report{}
+	var before *saved
+	if o.against != "" { // read first: a wrong name should not show after an hour
+		if before, err = load(o.against); err != nil {
+			return err
+		}
+	}
+	now := &saved{Machine: thisMachine(), Parts: map[string]report{}}
 	for _, p := range o.parts {
 		r, err := p.measure(ctx, o)
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+			return errors.Join(fmt.Errorf("%s: %w", p.name, err), now.store(o.out))
 		}
 		fmt.Fprintf(os.Stdout, "\n== %s ==\n", p.name)
 		r.print(os.Stdout)
-		reports[p.name] = r
+		now.add(p.name, r)
 	}
-	if o.out == "" {
-		return nil
+	now.summary(os.Stdout)
+	if before != nil {
+		before.compare(now, os.Stdout)
 	}
-	data, err := json.MarshalIndent(reports, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	return os.WriteFile(o.out, append(data, '\n'), 0o600)
+	return now.store(o.out)
 }
 
 // playground starts what the options say in a folder of its own and returns it and how to end it.
