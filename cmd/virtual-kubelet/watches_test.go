@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -105,6 +102,17 @@ type peered struct {
 
 func newPeered(t *testing.T, scope v1beta1.WatchScope) *peered {
 	t.Helper()
+	w := unserved(t, scope)
+	for _, c := range []*env.Cluster{w.home, w.away} {
+		w.none[c] = w.settled(c)
+	}
+	w.replica("agent", "127.0.0.1", "--leader-elect=false")
+	return w
+}
+
+// unserved is a peering that has no agent yet.
+func unserved(t *testing.T, scope v1beta1.WatchScope) *peered {
+	t.Helper()
 	planes := env.Planes(t, 2)
 	w := &peered{T: t, home: planes[0], away: planes[1], scope: scope, none: map[*env.Cluster]map[string]int{}}
 	w.must(w.home.Apply(t.Context(), "base"))
@@ -122,10 +130,6 @@ func newPeered(t *testing.T, scope v1beta1.WatchScope) *peered {
 		NodeName: w.away.Name, WatchScope: scope, TokenTTL: time.Hour, Report: func(string) {},
 	}).Peer(ctx))
 	w.must(w.home.Client().Create(t.Context(), build.Map(w.away.Name).Obj()))
-	for _, c := range planes {
-		w.none[c] = w.settled(c)
-	}
-	w.agent()
 	return w
 }
 
@@ -134,33 +138,6 @@ func (w *peered) must(err error) {
 	if err != nil {
 		w.Fatal(err)
 	}
-}
-
-// agent runs this test binary as the agent of the peering.
-func (w *peered) agent() {
-	w.Helper()
-	kubeconfig := filepath.Join(w.TempDir(), "kubeconfig")
-	w.must(w.home.WriteKubeconfigFor(w.Context(), v1beta1.TenantNamespace(w.away.Name), v1beta1.AgentServiceAccount,
-		kubeconfig))
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
-	port := free.Addr().(*net.TCPAddr).Port
-	w.must(free.Close())
-	log, err := os.Create(filepath.Join(w.TempDir(), "log"))
-	w.must(err)
-	agent := exec.Command(os.Args[0], "--kubeconfig="+kubeconfig, "--cluster-id="+w.home.Name, //nolint:gosec // us
-		"--remote-cluster-id="+w.away.Name, "--node-ip=127.0.0.1", fmt.Sprintf("--kubelet-port=%d", port),
-		"--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0")
-	agent.Env = append(os.Environ(), asAgent+"=1")
-	agent.Stdout, agent.Stderr = log, log
-	w.must(agent.Start())
-	w.Cleanup(func() {
-		_ = agent.Process.Signal(os.Interrupt) // it may have ended
-		_ = agent.Wait()
-		if text, err := os.ReadFile(log.Name()); err == nil && w.Failed() {
-			w.Logf("the agent said:\n%s", text[max(0, len(text)-8000):])
-		}
-	})
 }
 
 // offload does for namespaces what the controller-manager does, and waits for their twins.
