@@ -113,7 +113,7 @@ func endpointsDiffer(home, away []discoveryv1.EndpointSlice) string {
 	var wrong []string
 	for _, address := range slices.Sorted(maps.Keys(union(want, have))) {
 		if w, h := strings.Join(want[address], " and "), strings.Join(have[address], " and "); w != h {
-			wrong = append(wrong, fmt.Sprintf("%s is %s, not %s", address, orNone(h), orNone(w)))
+			wrong = append(wrong, fmt.Sprintf("%s is %s there, and %s at home", address, orNone(h), orNone(w)))
 		}
 	}
 	return strings.Join(wrong, "; ")

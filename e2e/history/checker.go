@@ -81,12 +81,11 @@ func (c *Checker) Until(t time.Time) (Verdict, error) {
 	if t.IsZero() {
 		now = distant()
 	}
-	for _, rule := range []func(time.Time) []finding{c.pods.judge, c.foreign.judge} {
-		for _, f := range rule(now) {
-			c.tell(f)
-		}
+	for _, f := range append(c.pods.judge(now), c.foreign.judge(c.world, now)...) {
+		c.tell(f)
 	}
 	if t.IsZero() {
+		c.unseen()
 		if err := c.everywhere(); err != nil {
 			return Verdict{}, err
 		}
@@ -95,6 +94,14 @@ func (c *Checker) Until(t time.Time) (Verdict, error) {
 	out := c.verdict
 	c.verdict = empty()
 	return out, nil
+}
+
+// unseen tells of checkpoints that the record ends before.
+func (c *Checker) unseen() {
+	for _, cp := range c.lab.pending {
+		says := "the record ends before both sides had to agree, " + cp.after
+		c.tell(finding{Violation: Violation{Invariant: I9, At: c.now, Says: says}, key: says, doubt: true})
+	}
 }
 
 // everywhere judges I11, which takes reading everything once more.

@@ -61,6 +61,20 @@ func (v *visit) selects(offloading *v1beta1.NamespaceOffloading, c *cluster) boo
 	return false
 }
 
+// deselected says whether a namespace is not offloaded to a provider, and has not been for long enough.
+func (v *visit) deselected(o *object, c *cluster) bool {
+	var offloading v1beta1.NamespaceOffloading
+	if v.late(o.asked) || o.DeletionTimestamp != nil || !v.decode(o, &offloading) {
+		return false
+	}
+	for _, node := range v.world.byID[v.world.home].all(resourceVirtualNodes) {
+		if v.late(node.asked) {
+			return false
+		}
+	}
+	return !v.selects(&offloading, c)
+}
+
 // hindered says whether a namespace cannot have its twin on a provider, for a reason that nobody can heal but its user:
 // the name is taken there by somebody else, or cannot be a name.
 func (v *visit) hindered(offloading *v1beta1.NamespaceOffloading, c *cluster) bool {

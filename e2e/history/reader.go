@@ -3,6 +3,7 @@ package history
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,7 +106,9 @@ func (r *reader) read(until time.Time, f func(*Entry) error) error {
 		}
 	}
 	for len(ready) > 0 {
-		first := slices.MinFunc(ready, func(a, b *lines) int { return a.next.At.Compare(b.next.At) })
+		first := slices.MinFunc(ready, func(a, b *lines) int {
+			return cmp.Or(a.next.At.Compare(b.next.At), cmp.Compare(a.path, b.path))
+		})
 		if !until.IsZero() && first.next.At.After(until) {
 			return nil
 		}

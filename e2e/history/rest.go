@@ -193,6 +193,9 @@ func (v *visit) twin(t twin, copies map[string]map[types.UID]*object) {
 			v.found(I3, t.provider, resourceNamespaces, t.object,
 				fmt.Sprintf("twin %s is on %s, and namespace %s is not offloaded", t, t.provider.name, t.home))
 		}
+	case v.deselected(offloading, t.provider):
+		v.found(I3, t.provider, resourceNamespaces, t.object,
+			fmt.Sprintf("twin %s is on %s, which is not selected for namespace %s", t, t.provider.name, t.home))
 	case offloading.DeletionTimestamp == nil:
 		for _, kind := range kinds() {
 			for _, src := range home.in(t.home, kind.resource) {

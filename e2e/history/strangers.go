@@ -34,6 +34,8 @@ type touch struct {
 	uid  types.UID
 	says string
 	at   time.Time
+	// inside is the namespace that a planted object was deleted in, which may go itself.
+	inside *object
 }
 
 type request struct {
@@ -75,7 +77,7 @@ func (s *strangers) object(w *world, e *Entry, is, was *object) {
 			return // it was listed once more
 		}
 		s.seen++
-		s.touched = append(s.touched, touch{p, is.UID, done(e.Type), e.At})
+		s.touched = append(s.touched, touch{place: p, uid: is.UID, says: done(e.Type), at: e.At})
 	}
 }
 
@@ -89,19 +91,23 @@ func done(t watch.EventType) string {
 // kept judges a planted object: it goes with its namespace, and changes in no other way.
 func (s *strangers) kept(w *world, p place, e *Entry, is *object) {
 	had := s.planted[p]
-	if e.Type == watch.Deleted {
+	t := touch{place: p, uid: is.UID, says: done(e.Type), at: e.At}
+	switch {
+	case e.Type == watch.Deleted:
 		delete(s.planted, p)
-		namespace := w.byID[e.Cluster].get(resourceNamespaces, is.Namespace)
-		if is.Namespace != "" && (namespace == nil || namespace.DeletionTimestamp != nil) {
+		if t.inside = w.byID[e.Cluster].get(resourceNamespaces, is.Namespace); t.inside != nil {
+			s.touched = append(s.touched, t) // that its namespace goes may be heard of later
 			return
 		}
-	} else if had != nil && had.UID == is.UID && had.ResourceVersion == is.ResourceVersion {
+		if is.Namespace != "" {
+			return
+		}
+	case had != nil && had.UID == is.UID && had.ResourceVersion == is.ResourceVersion:
 		return
-	}
-	if e.Type != watch.Deleted {
+	default:
 		s.planted[p] = is
 	}
-	s.find(touch{p, is.UID, done(e.Type), e.At}, "")
+	s.find(t, "")
 }
 
 func (s *strangers) find(t touch, by string) {
@@ -146,24 +152,16 @@ func succeeded(a *auditv1.Event) bool {
 }
 
 // judge tells of each change of a foreign object who made it, once all requests of that time are known.
-func (s *strangers) judge(now time.Time) []finding {
+func (s *strangers) judge(w *world, now time.Time) []finding {
 	margin := 2 * s.slack
 	s.touched = slices.DeleteFunc(s.touched, func(t touch) bool {
 		if now.Before(t.at.Add(margin)) {
 			return false
 		}
-		ours := ""
-		for _, r := range s.requests[t.place] {
-			if r.from.After(t.at) || r.to.Before(t.at.Add(-margin)) {
-				continue
-			}
-			if !component(r.user) {
-				return true
-			}
-			ours = r.user
-		}
-		if ours != "" {
-			s.find(t, " by "+ours)
+		if t.inside != nil {
+			s.deleted(w, t)
+		} else if by := s.author(t, margin); by != "" {
+			s.find(t, " by "+by)
 		}
 		return true
 	})
@@ -177,6 +175,29 @@ func (s *strangers) judge(now time.Time) []finding {
 	out := s.out
 	s.out = nil
 	return out
+}
+
+// deleted judges the deletion of something planted: it may only go with its namespace.
+func (s *strangers) deleted(w *world, t touch) {
+	namespace := w.byID[t.cluster].get(resourceNamespaces, t.inside.Name)
+	if namespace != nil && namespace.UID == t.inside.UID && namespace.DeletionTimestamp == nil {
+		s.find(t, "")
+	}
+}
+
+// author returns which of our components has made a change, or "" when it may have been somebody else.
+func (s *strangers) author(t touch, margin time.Duration) string {
+	ours := ""
+	for _, r := range s.requests[t.place] {
+		if r.from.After(t.at) || r.to.Before(t.at.Add(-margin)) {
+			continue
+		}
+		if !component(r.user) {
+			return ""
+		}
+		ours = r.user
+	}
+	return ours
 }
 
 // component says whether a user is one of our components, on either side.
