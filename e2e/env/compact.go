@@ -14,8 +14,8 @@ import (
 const compactedKey = "compact_rev_key"
 
 // Compact makes a cluster's etcd forget every revision but the last, as API servers do every five minutes with older
-// ones: pages of lists that were begun before end with 410 Gone. Watches go on from the API server's memory; when that
-// is started again, too, those that were cut end with 410, and whoever watches has to list.
+// ones: within 15 seconds, pages of lists that were begun before end with 410 Gone. Watches go on from the API server's
+// memory; when that is started again, too, those that were cut end with 410, and whoever watches has to list.
 func (e *Env) Compact(ctx context.Context, cluster string) error {
 	c, err := e.find(cluster)
 	if err != nil {

@@ -169,8 +169,8 @@ func (c *Cluster) configuration() error {
 	return writeFile(c.path("scheduler.yaml"), config)
 }
 
-// schedulerConfig is the configuration that we ship for the default scheduler. Providers have it too, though nothing of
-// ours is installed there: it must not get in the way where our kinds are missing.
+// schedulerConfig is the configuration that we ship for the default scheduler. Providers have it too unless they are
+// plain, though nothing of ours is installed there: it must not get in the way where our kinds are missing.
 func (c *Cluster) schedulerConfig() ([]byte, error) {
 	config, err := manifests.File("scheduler/replace-default.yaml")
 	if err != nil {
@@ -179,6 +179,8 @@ func (c *Cluster) schedulerConfig() ([]byte, error) {
 	kubeconfig := Scheduler + suffixKubeconfig
 	if c.index == 0 {
 		kubeconfig = pluginKubeconfig
+	} else if c.env.opts.PlainProviders {
+		delete(config[0].Object, "profiles")
 	}
 	for field, value := range map[string]any{
 		"clientConnection.kubeconfig": c.path(kubeconfig), "leaderElection.leaderElect": false,

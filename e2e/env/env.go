@@ -82,6 +82,8 @@ type Options struct {
 	// ControllerManager has flags that Kubernetes' controller managers get besides, --node-monitor-grace-period=10s for
 	// example.
 	ControllerManager []string
+	// PlainProviders have kube-scheduler with its defaults, as a provider that nothing is installed on does.
+	PlainProviders bool
 	// Tied makes the processes end with the process that starts them, however that ends.
 	Tied bool
 	// Out gets a line for each step; nil is silence.
@@ -105,9 +107,8 @@ func (o *Options) complete() error {
 		return &UsageError{fmt.Sprintf("nodes must be between 0 and %d, not %d", maxNodes, o.Nodes)}
 	}
 	if o.Replicas < 0 || o.Replicas > maxReplicas {
-		return &UsageError{fmt.Sprintf("replicas must be between 1 and %d, not %d", maxReplicas, o.Replicas)}
+		return &UsageError{fmt.Sprintf("replicas must be between 0 and %d, not %d", maxReplicas, o.Replicas)}
 	}
-	o.Replicas = max(o.Replicas, 1)
 	if o.Peer && o.Bare {
 		return &UsageError{"bare API servers cannot be peered"}
 	}

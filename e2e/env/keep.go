@@ -32,11 +32,8 @@ func (e *Env) Keep(ctx context.Context, say func(Restarted)) {
 			return
 		case <-e.opts.Clock.After(look):
 		}
-		for _, p := range e.Processes() {
+		for _, p := range e.crashed() {
 			key := componentKey{p.Cluster, p.Component}
-			if !e.kept(key) || p.Alive() {
-				continue
-			}
 			if books[key] == nil {
 				books[key] = &crashes{}
 			}
@@ -45,6 +42,16 @@ func (e *Env) Keep(ctx context.Context, say func(Restarted)) {
 			}
 		}
 	}
+}
+
+// crashed returns what of ours ended by itself.
+func (e *Env) crashed() []Process {
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	return slices.DeleteFunc(e.Processes(), func(p Process) bool {
+		key := componentKey{p.Cluster, p.Component}
+		return e.down[key] || !e.kept(key) || p.Alive()
+	})
 }
 
 // componentKey names a component of a playground.
@@ -60,17 +67,25 @@ func (e *Env) kept(key componentKey) bool {
 
 // revive starts what crashed, unless it is meant to be down by now.
 func (e *Env) revive(p Process, book *crashes, say func(Restarted)) {
-	comp, err := e.Cluster(p.Cluster).component(p.Component)
-	if err == nil {
-		e.starting.Lock()
-		defer e.starting.Unlock()
-		if e.down[componentKey{p.Cluster, p.Component}] {
-			return
-		}
-		err = e.startLocked(comp)
+	down, err := e.startAgain(p)
+	if down {
+		return
 	}
 	book.started(e.opts.Clock.Now(), err == nil)
 	say(Restarted{p.Cluster, p.Component, e.how(p), book.times, err})
+}
+
+func (e *Env) startAgain(p Process) (down bool, err error) {
+	comp, err := e.Cluster(p.Cluster).component(p.Component)
+	if err != nil {
+		return false, err
+	}
+	e.starting.Lock()
+	defer e.starting.Unlock()
+	if e.down[componentKey{p.Cluster, p.Component}] {
+		return true, nil
+	}
+	return false, e.startLocked(comp)
 }
 
 // Back-off of [Env.Keep].

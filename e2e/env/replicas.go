@@ -11,10 +11,12 @@ func Replica(component string, k int) string {
 	return fmt.Sprintf("%s-%d", component, k)
 }
 
+func (o *Options) replicas() int { return max(o.Replicas, 1) }
+
 // Replicas returns the names of all replicas of one of our components, [Manager] or what [AgentOf] returns.
 func (e *Env) Replicas(component string) []string {
-	names := make([]string, 0, e.opts.Replicas)
-	for k := range e.opts.Replicas {
+	names := make([]string, 0, e.opts.replicas())
+	for k := range e.opts.replicas() {
 		names = append(names, Replica(component, k+1))
 	}
 	return names
@@ -31,7 +33,7 @@ func (e *Env) ours() []string {
 
 // ours adds how our own components are run.
 func (c *Cluster) ours(builders map[string]func() component) {
-	for k := range c.env.opts.Replicas {
+	for k := range c.env.opts.replicas() {
 		builders[Replica(Manager, k+1)] = func() component { return c.manager(k + 1) }
 		for n := range c.env.opts.Providers {
 			provider := ProviderName(n + 1)

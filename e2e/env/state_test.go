@@ -18,6 +18,8 @@ func TestStateIsReadAsItWasWritten(t *testing.T) {
 		Boot: "b", Ready: true, Settings: settings{Providers: 2, Nodes: 3, Peer: true},
 		Ports:     map[string]map[string]int{Consumer: {Etcd: 20001}},
 		Processes: []Process{{Consumer, Etcd, 42, 4711}},
+		Environ:   map[string][]string{"consumer/etcd": {"A=b"}},
+		Recipe:    recipe{NodeIP: "10.0.0.1", Exec: true, Agent: []string{"-v=4"}},
 	}
 	if err := want.save(dir); err != nil {
 		t.Fatal(err)

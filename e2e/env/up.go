@@ -91,7 +91,7 @@ func (s *state) alive() (int, error) {
 }
 
 func (e *Env) settings() settings {
-	return settings{e.opts.Providers, e.opts.Nodes, e.opts.Peer, e.opts.Bare, e.opts.Gateways, e.opts.Replicas}
+	return settings{e.opts.Providers, e.opts.Nodes, e.opts.Peer, e.opts.Bare, e.opts.Gateways, e.opts.replicas()}
 }
 
 func (s settings) String() string {
