@@ -1,68 +1,134 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"sync"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
-
 	"github.com/twinspace/twinspace/e2e/env"
+	"github.com/twinspace/twinspace/e2e/faults/workload"
 	"github.com/twinspace/twinspace/e2e/history"
 )
 
-// book is what is written down while things happen.
+// book is the record of a run and who reads it.
 type book struct {
-	home *history.Recorder
-	away []*history.Recorder
-
-	mu     sync.Mutex
-	forced map[types.UID]bool
+	*history.Recording
+	dir     string
+	env     *env.Env
+	checker *history.Checker
+	// found is everything that was found until now.
+	found history.Verdict
 }
 
-func openBook(ctx context.Context, l *lab) (*book, error) {
-	b := &book{forced: map[types.UID]bool{}}
-	for _, c := range l.env.Clusters() {
-		set, err := kubernetes.NewForConfig(c.Config())
-		if err != nil {
-			return nil, err
-		}
-		r, err := history.Record(ctx, c.Name, set.CoreV1().Pods(metav1.NamespaceAll))
-		if err != nil {
-			return nil, err
+// openBook begins to write down what all API servers say.
+func openBook(ctx context.Context, e *env.Env, dir string, seed uint64) (*book, error) {
+	opts := history.RecordingOptions{Dir: dir}
+	for _, c := range e.Clusters() {
+		listened := history.Listened{
+			Name: c.Name, Config: c.Config(), Audit: filepath.Join(e.Dir(), c.Name, "audit.log"),
 		}
 		if c.Name == env.Consumer {
-			b.home = r
+			opts.Home = listened
 		} else {
-			b.away = append(b.away, r)
+			opts.Away = append(opts.Away, listened)
 		}
+	}
+	recording, err := history.StartRecording(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	const enough = 2 // of its repetitions
+	recording.Canary("a Secret of a user", strings.Repeat(workload.Canary(seed), enough))
+	b := &book{Recording: recording, dir: dir, env: e, found: history.Verdict{
+		Gaps: map[string]int{}, Judged: map[history.Invariant]int{},
+	}}
+	if b.checker, err = history.OpenRecord(dir); err != nil {
+		return nil, errors.Join(err, recording.Close())
 	}
 	return b, nil
 }
 
-// Note writes down what is done.
-func (b *book) Note(n history.Note) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n.Kind == history.Action && n.Name == history.ForceDelete {
-		b.forced[n.UID] = true
+// sofar judges what has happened until now and returns what is new.
+func (b *book) sofar(ctx context.Context, now time.Time) (history.Verdict, error) {
+	const patience = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	// What is not there by now is read next time; that it never comes is told when the book is closed.
+	flushErr := b.Flush(ctx)
+	verdict, err := b.checker.Until(now)
+	if err != nil {
+		return verdict, errors.Join(err, flushErr)
+	}
+	b.add(verdict)
+	return verdict, nil
+}
+
+// close ends the record with what people may see of it all, and judges what is left to judge.
+func (b *book) close(ctx context.Context) error {
+	errs := []error{b.Flush(ctx), b.logs(), b.metrics(ctx), b.commandLines(), b.Recording.Close()}
+	verdict, err := b.checker.Until(time.Time{})
+	b.add(verdict)
+	return errors.Join(append(errs, err, b.checker.Close())...)
+}
+
+func (b *book) add(v history.Verdict) {
+	b.found.Violations = append(b.found.Violations, v.Violations...)
+	b.found.Excused = append(b.found.Excused, v.Excused...)
+	b.found.Unknown = append(b.found.Unknown, v.Unknown...)
+	for what, n := range v.Gaps {
+		b.found.Gaps[what] += n
+	}
+	for what, n := range v.Judged {
+		b.found.Judged[what] += n
 	}
 }
 
-func (b *book) verdict(ctx context.Context) ([]string, error) {
-	h := history.History{Slack: 2 * time.Second, Forced: b.forced}
-	var err error
-	if h.Home, err = b.home.Changes(ctx); err != nil {
-		return nil, err
-	}
-	for _, r := range b.away {
-		changes, err := r.Changes(ctx)
+// logs copies what our components printed.
+func (b *book) logs() error {
+	var errs []error
+	for _, p := range b.env.Processes() {
+		path, err := b.env.LogPath(p.Cluster, p.Component)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		h.Away = append(h.Away, changes...)
+		f, err := os.Open(path) //nolint:gosec // G304: a log of ours
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, b.Evidence("logs/"+p.Cluster+"/"+p.Component, f), f.Close())
 	}
-	return append(h.Broken(), h.AtRest(providers()...)...), nil
+	return errors.Join(errs...)
+}
+
+// metrics copies what our components say of themselves.
+func (b *book) metrics(ctx context.Context) error {
+	names := b.env.Replicas(env.Manager)
+	for _, c := range b.env.Providers() {
+		names = append(names, b.env.Replicas(env.AgentOf(c.Name))...)
+	}
+	var errs []error
+	for _, name := range names {
+		text, err := b.env.Consumer().Metrics(ctx, name)
+		errs = append(errs, err, b.Evidence("metrics/"+name, strings.NewReader(text)))
+	}
+	return errors.Join(errs...)
+}
+
+// commandLines copies those of all processes.
+func (b *book) commandLines() error {
+	var all bytes.Buffer
+	for _, p := range b.env.Processes() {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.PID))
+		if err != nil {
+			continue // it has ended
+		}
+		all.Write(append(bytes.ReplaceAll(line, []byte{0}, []byte(" ")), '\n'))
+	}
+	return b.Evidence("command-lines", &all)
 }

@@ -8,13 +8,18 @@ import (
 	"path/filepath"
 )
 
-// evidence looks for data races in the logs, and says where a failing run's folder is.
-func (l *lab) evidence(dir string, ok bool) error {
-	err := races(l.env.Dir())
-	if !ok || err != nil {
-		l.say("the run failed: everything is kept in %s", dir)
+// copyLogs copies what every process printed, and the audit logs.
+func copyLogs(from, to string) error {
+	logs, err := filepath.Glob(filepath.Join(from, "*", "*.log"))
+	if err != nil {
+		return err
 	}
-	return err
+	var errs []error
+	for _, log := range logs {
+		dir := filepath.Join(to, filepath.Base(filepath.Dir(log)))
+		errs = append(errs, os.MkdirAll(dir, 0o700), os.Rename(log, filepath.Join(dir, filepath.Base(log))))
+	}
+	return errors.Join(errs...)
 }
 
 // races returns what the race detector found in any component.

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +43,7 @@ type lab struct {
 	book  *book
 	work  *workload.Workload
 
-	mu      sync.Mutex // guards out and results
+	mu      sync.Mutex // guards out
 	results []nemesis.Result
 }
 
@@ -51,14 +54,26 @@ func play(ctx context.Context, o options, plan []nemesis.Step, out io.Writer) (b
 		return false, fmt.Errorf("make a folder for the playground: %w", err)
 	}
 	l := &lab{options: o, out: out, clock: clock.RealClock{}}
-	if l.env, err = l.open(ctx, filepath.Join(dir, "playground")); err != nil {
+	playground := filepath.Join(dir, "playground")
+	if l.env, err = l.open(ctx, playground); err != nil {
 		return false, errors.Join(err, os.RemoveAll(dir))
 	}
-	ok, err := l.play(ctx, plan)
-	err = errors.Join(err, l.evidence(dir, ok && err == nil), l.env.Down(context.WithoutCancel(ctx)))
-	if ok && err == nil {
-		return true, os.RemoveAll(dir)
+	if l.record == "" {
+		l.record = filepath.Join(dir, "record")
 	}
+	ok, err := l.play(ctx, plan)
+	return l.leave(ctx, dir, ok && err == nil, err)
+}
+
+// leave ends the playground, and keeps what is needed to find out why a run failed.
+func (l *lab) leave(ctx context.Context, dir string, ok bool, err error) (bool, error) {
+	err = errors.Join(err, races(l.env.Dir()))
+	if ok && err == nil {
+		return true, errors.Join(l.env.Down(context.WithoutCancel(ctx)), os.RemoveAll(dir))
+	}
+	kept := l.record + ".logs"
+	err = errors.Join(err, copyLogs(l.env.Dir(), kept), l.env.Down(context.WithoutCancel(ctx)))
+	l.say("the run failed: its record is in %s, the logs of all processes are in %s", l.record, kept)
 	return false, err
 }
 
@@ -88,13 +103,10 @@ func (l *lab) play(ctx context.Context, plan []nemesis.Step) (bool, error) {
 	defer running.Wait()
 	defer stop()
 	var err error
-	if l.book, err = openBook(background, l); err != nil {
+	if l.book, err = openBook(background, l.env, l.record, l.seed); err != nil {
 		return false, err
 	}
-	if err := setStage(ctx, l.env); err != nil {
-		return false, err
-	}
-	if err := l.settle(ctx); err != nil {
+	if err := l.prepare(ctx); err != nil {
 		return false, err
 	}
 	running.Go(func() { l.env.Keep(background, l.restarted) })
@@ -119,6 +131,17 @@ func (l *lab) play(ctx context.Context, plan []nemesis.Step) (bool, error) {
 	return l.judge(ctx, unmet)
 }
 
+// prepare sets the stage and waits until all is well, before anything is broken.
+func (l *lab) prepare(ctx context.Context) error {
+	if err := setStage(ctx, l.env); err != nil {
+		return err
+	}
+	if err := l.settle(ctx); err != nil {
+		return err
+	}
+	return l.plant(ctx)
+}
+
 // settle waits until home and providers agree before anything is broken.
 func (l *lab) settle(ctx context.Context) error {
 	const long = 2 * time.Minute
@@ -136,23 +159,42 @@ func (l *lab) settle(ctx context.Context) error {
 
 // judge prints what became of every step and which promises were broken.
 func (l *lab) judge(ctx context.Context, unmet []string) (bool, error) {
-	verdict, err := l.book.verdict(ctx)
-	if err != nil {
+	if err := l.book.close(ctx); err != nil {
 		return false, err
 	}
 	fmt.Fprintln(l.out)
 	nemesis.Table(l.out, l.results)
-	for _, says := range append(verdict, unmet...) {
-		fmt.Fprintln(l.out, says)
-	}
-	ok := len(verdict) == 0 && len(unmet) == 0
+	fmt.Fprintln(l.out)
+	l.print(l.book.found, unmet)
+	ok := l.book.found.Kept() && len(unmet) == 0
 	for _, r := range l.results {
 		ok = ok && r.Passed()
 	}
-	if l.report != "" {
-		err = nemesis.Save(l.report, nemesis.Run{Seed: l.seed, Results: l.results, Broken: verdict, Unmet: unmet})
+	if l.report == "" {
+		return ok, nil
 	}
-	return ok, err
+	return ok, nemesis.Save(l.report, nemesis.Run{
+		Seed: l.seed, At: l.clock.Now(), Results: l.results, Verdict: l.book.found, Unmet: unmet,
+	})
+}
+
+// print tells what the record says.
+func (l *lab) print(v history.Verdict, unmet []string) {
+	for _, violation := range v.Violations {
+		fmt.Fprintf(l.out, "BROKEN   %s  %s\n", violation.At.Format(time.TimeOnly), violation)
+	}
+	for _, violation := range v.Unknown {
+		fmt.Fprintf(l.out, "unknown  %s  %s\n", violation.At.Format(time.TimeOnly), violation)
+	}
+	for _, says := range unmet {
+		fmt.Fprintf(l.out, "UNMET    %s\n", says)
+	}
+	var judged []string
+	for _, invariant := range slices.Sorted(maps.Keys(v.Judged)) {
+		judged = append(judged, fmt.Sprintf("%s %d", invariant, v.Judged[invariant]))
+	}
+	fmt.Fprintf(l.out, "judged: %s; excused: %d; gaps: %v; steps of users: %d\n", strings.Join(judged, ", "),
+		len(v.Excused), v.Gaps, l.work.Steps())
 }
 
 func (l *lab) say(format string, args ...any) {
@@ -170,9 +212,7 @@ func (l *lab) restarted(r env.Restarted) {
 
 // Begins is told by the runner.
 func (l *lab) Begins(step nemesis.Step) {
-	l.book.Note(history.Note{
-		Kind: history.Fault, Name: step.Name(), Cluster: step.Provider, Excuses: step.Excuses(),
-	})
+	l.book.Note(history.Note{Kind: history.Fault, Name: step.Name(), Cluster: step.Provider, Excuses: step.Excuses()})
 	l.say("%s on %s", step.Name(), step.Provider)
 }
 
@@ -184,5 +224,17 @@ func (l *lab) Healed(step nemesis.Step) {
 	l.say("%s is over", step.Name())
 }
 
-// Done is told by the runner.
-func (l *lab) Done(r *nemesis.Result) { l.say("%s", r) }
+// Done is told by the runner: what happened until now is judged.
+func (l *lab) Done(r *nemesis.Result) {
+	verdict, err := l.book.sofar(context.Background(), l.clock.Now())
+	if err != nil {
+		r.Problem = strings.TrimSpace(r.Problem + " " + err.Error())
+	}
+	for _, v := range verdict.Violations {
+		r.Violations = append(r.Violations, v.String())
+	}
+	l.say("%s", r)
+	for _, says := range r.Violations {
+		l.say("  BROKEN %s", says)
+	}
+}

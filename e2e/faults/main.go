@@ -18,6 +18,9 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
 	"github.com/twinspace/twinspace/e2e/faults/nemesis"
 )
 
@@ -81,6 +84,7 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		return misused
 	}
+	log.SetLogger(klog.Background())
 	fmt.Fprintf(out, "seed %d\n", o.seed)
 	ok, err := play(ctx, o, plan, out)
 	if err != nil {

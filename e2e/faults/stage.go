@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/e2e/env"
 	"github.com/twinspace/twinspace/e2e/faults/nemesis"
+	"github.com/twinspace/twinspace/e2e/history"
 )
 
 // takes is the annotation that says how long the fake kubelet takes to end a pod.
@@ -58,4 +60,32 @@ func setStage(ctx context.Context, e *env.Env) error {
 		}
 	}
 	return nil
+}
+
+// plant makes what is none of ours, beside and in twins: it must stay as it is (I6).
+func (l *lab) plant(ctx context.Context) error {
+	for _, c := range l.env.Providers() {
+		for _, obj := range foreign() {
+			// Written down before it is done, as everything is.
+			resource := map[bool]string{true: "namespaces", false: "configmaps"}[obj.GetNamespace() == ""]
+			name := strings.TrimPrefix(obj.GetNamespace()+"/"+obj.GetName(), "/")
+			l.book.Note(history.Note{Kind: history.Foreign, Cluster: c.Name, Resource: resource, Object: name})
+			if err := c.Client().Create(ctx, obj); err != nil {
+				return fmt.Errorf("plant %s %s in %s: %w", resource, name, c.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// foreign is what a provider's own people made, some of it under names that home has too.
+func foreign() []client.Object {
+	config := func(namespace, name string) client.Object {
+		return &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string]string{"whose": "theirs"},
+		}
+	}
+	return []client.Object{
+		build.Namespace("theirs").Obj(), config("theirs", "settings"), config("theirs", "theirs"),
+	}
 }

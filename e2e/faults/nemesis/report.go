@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/twinspace/twinspace/e2e/history"
 )
 
 // String is one line.
@@ -54,11 +56,12 @@ func (r Result) verdict() string {
 
 // Run is everything that a run found out.
 type Run struct {
-	Seed    uint64   `json:"seed"`
-	Results []Result `json:"results"`
-	// Broken are broken promises, Unmet is what was not as users asked for at the end.
-	Broken []string `json:"broken,omitempty"`
-	Unmet  []string `json:"unmet,omitempty"`
+	Seed    uint64    `json:"seed"`
+	At      time.Time `json:"at"`
+	Results []Result  `json:"results"`
+	// Verdict is what the record says, Unmet what was not as users asked for at the end.
+	Verdict history.Verdict `json:"verdict"`
+	Unmet   []string        `json:"unmet,omitempty"`
 }
 
 // Save writes a run to a file as JSON.
