@@ -83,7 +83,16 @@ e2e-containers: build build-race ## Run the scenarios that need real containers 
 .PHONY: bench
 bench: build ## Measure what the system costs, as ratios from one run
 	go test ./schedplugin -run "^$$" -bench Attempt
-	go run ./e2e/bench -bin bin
+	go run ./e2e/bench -bin bin $(BENCH)
+
+# For how long faults come, and what decides which; SEED= is a fresh one. ONLY=cut-10s,twin-deleted+agent-killed runs
+# these steps alone.
+DURATION ?= 15m
+SEED     ?= 0
+ONLY     ?=
+.PHONY: faults
+faults: build-faults ## Break everything on purpose and see which promises are kept (docs/reliability.md)
+	go run ./e2e/faults -bin bin -duration $(DURATION) -seed $(or $(SEED),0) $(if $(ONLY),-only '$(ONLY)')
 
 .PHONY: lint
 lint: ## Check the style and the import rules

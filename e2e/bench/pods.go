@@ -22,7 +22,9 @@ func podsTimeout(pods int) time.Duration { return time.Duration(pods) * 200 * ti
 func pair(ctx context.Context, o options, pods int) (*bench, func() error, error) {
 	nodes := o.pods.nodesFor(pods)
 	fmt.Fprintf(os.Stderr, "starting a home cluster and one provider, %d nodes each ...\n", nodes)
-	up, down, err := playground(ctx, env.Options{Bin: o.bin, Providers: 1, Nodes: nodes, Peer: true})
+	up, down, err := playground(ctx, env.Options{
+		Bin: o.bin, Providers: 1, Nodes: nodes, Peer: true, PlainProviders: true,
+	})
 	if err != nil {
 		return nil, nil, err
 	}

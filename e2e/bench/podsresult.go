@@ -168,9 +168,11 @@ func (s *podsSize) show(w io.Writer) {
 	} {
 		fmt.Fprintf(w, "\n%d pods %s, medians of %d rounds\n", s.Pods, ph.what, len(s.Rounds[home]))
 		s.times(w, ph.of)
-		last := ph.of(s.Rounds[away][len(s.Rounds[away])-1])
-		fmt.Fprintf(w, "Who asked what per pod, away, last round:\n")
-		showCalls(w, last.Calls, float64(s.Pods))
+		for _, side := range []string{home, away} {
+			last := ph.of(s.Rounds[side][len(s.Rounds[side])-1])
+			fmt.Fprintf(w, "Who asked what per pod, %s, last round:\n", side)
+			showCalls(w, last.Calls, float64(s.Pods))
+		}
 	}
 	fmt.Fprintf(w, "\nWhat each process used with %d pods, medians:\n", s.Pods)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
