@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -127,8 +129,8 @@ func (w *peered) notReady(ctx context.Context) string {
 	return fmt.Sprintf("the Node is not ready: %v", node.Status.Conditions)
 }
 
-// writesOf returns what lists the changes that a replica asks any API server for from now on. An event that it tells of
-// its own election changes nothing.
+// writesOf returns what lists the changes that a replica asks any API server for from now on. Its part in the election
+// is no matter as long as it gets nothing: an event tells of it, and a renewal may have been on its way.
 func (w *peered) writesOf(r *replica) func() []string {
 	w.Helper()
 	audits := map[string]*env.Audit{}
@@ -144,12 +146,17 @@ func (w *peered) writesOf(r *replica) func() []string {
 			events, err := audit.Events()
 			w.must(err)
 			for _, e := range events {
-				told := strings.HasSuffix(e.UserAgent, "leader-election") && e.ObjectRef != nil && e.ObjectRef.Resource == "events"
-				if strings.HasPrefix(e.UserAgent, r.name+"/") && env.IsWrite(e) && !told {
+				if strings.HasPrefix(e.UserAgent, r.name+"/") && env.IsWrite(e) && !idle(e) {
 					out = append(out, fmt.Sprintf("%s %s on %s by %s", e.Verb, e.RequestURI, cluster, e.UserAgent))
 				}
 			}
 		}
 		return out
 	}
+}
+
+// idle tells a request of the election that changes nothing about who leads.
+func idle(e auditv1.Event) bool {
+	return strings.HasSuffix(e.UserAgent, "/leader-election") && e.ObjectRef != nil &&
+		(e.ObjectRef.Resource == "events" || e.ResponseStatus != nil && e.ResponseStatus.Code >= http.StatusBadRequest)
 }

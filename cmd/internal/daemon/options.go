@@ -137,8 +137,8 @@ func (o *Options) Leading(home *rest.Config, l *leader.Leader) *rest.Config {
 	return config
 }
 
-// Transport returns what goes around the transports to one side. Faults are outside: what they stop shall meet the fence
-// when it goes on.
+// Transport returns what goes around the transports to one side. Faults are outside: what they stop shall meet the
+// fence when it goes on.
 func (o *Options) Transport(to failpoint.Side, l *leader.Leader) func(http.RoundTripper) http.RoundTripper {
 	return func(next http.RoundTripper) http.RoundTripper { return o.Faults.Transport(to, l.Wrap(next)) }
 }

@@ -1,5 +1,5 @@
-// Package leader lets one of several replicas act, and keeps the others from it: whoever was stopped for longer than its
-// lease, and wakes when another leads, sends nothing that changes anything, and ends.
+// Package leader lets one of several replicas act, and keeps the others from it: whoever was stopped for longer than
+// its lease, and wakes when another leads, sends nothing that changes anything, and ends.
 //
 // controller-runtime's election alone does not promise that. A process that wakes goes on where it stopped, and its
 // elector tries to renew for as long as the renew deadline before it gives up, although it sees another holder.
@@ -61,8 +61,8 @@ func (t Times) Validate() []error {
 	return errs
 }
 
-// term is for how long after a renewal the leader may act: longer than it tries to renew, shorter than others wait. What
-// lies between is for requests that are under way, and for clocks of different speed.
+// term is for how long after a renewal the leader may act: longer than it tries to renew, shorter than others wait.
+// What lies between is for requests that are under way, and for clocks of different speed.
 func (t Times) term() time.Duration { return (t.Renew + t.Lease) / 2 }
 
 // Options of a [Leader].

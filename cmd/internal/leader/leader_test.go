@@ -260,7 +260,8 @@ func TestAManagerIsToldAll(t *testing.T) {
 	}
 	var o manager.Options
 	leader.Configure(&o)
-	if !o.LeaderElection || !o.LeaderElectionReleaseOnCancel || o.LeaderElectionResourceLockInterface.Describe() != "liqo/lease" {
+	if !o.LeaderElection || !o.LeaderElectionReleaseOnCancel ||
+		o.LeaderElectionResourceLockInterface.Describe() != "liqo/lease" {
 		t.Errorf("the manager is told %+v", o)
 	}
 	_, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{

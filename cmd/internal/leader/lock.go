@@ -13,8 +13,8 @@ type lock struct {
 	term *term
 }
 
-// Get implements resourcelock.Interface. A lease that nobody holds, or that is not there, is not ours either: somebody may
-// have led and given it back while we were stopped.
+// Get implements resourcelock.Interface. A lease that nobody holds, or that is not there, is not ours either: somebody
+// may have led and given it back while we were stopped.
 func (l *lock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	found, raw, err := l.Interface.Get(ctx)
 	if apierrors.IsNotFound(err) || err == nil && found.HolderIdentity != l.Identity() {

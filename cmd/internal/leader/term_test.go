@@ -27,14 +27,16 @@ func TestWhenAReplicaMayAct(t *testing.T) {
 		story              []does
 		wantOpen, wantLost bool
 	}{
-		"who stands by may not":               {},
-		"who sees another lead stands by":     {story: []does{sees}},
-		"who has the lease may":               {story: []does{renews}, wantOpen: true},
-		"and has stood by before":             {story: []does{sees, renews}, wantOpen: true},
-		"for as long as the term is":          {story: []does{renews, after(10*time.Second - 1)}, wantOpen: true},
-		"not any longer":                      {story: []does{renews, after(10 * time.Second)}},
-		"from before it asked":                {story: []does{hears(4 * time.Second), after(6 * time.Second)}},
-		"longer when it renews":               {story: []does{renews, after(9 * time.Second), renews, after(9 * time.Second)}, wantOpen: true},
+		"who stands by may not":           {},
+		"who sees another lead stands by": {story: []does{sees}},
+		"who has the lease may":           {story: []does{renews}, wantOpen: true},
+		"and has stood by before":         {story: []does{sees, renews}, wantOpen: true},
+		"for as long as the term is":      {story: []does{renews, after(10*time.Second - 1)}, wantOpen: true},
+		"not any longer":                  {story: []does{renews, after(10 * time.Second)}},
+		"from before it asked":            {story: []does{hears(4 * time.Second), after(6 * time.Second)}},
+		"longer when it renews": {
+			story: []does{renews, after(9 * time.Second), renews, after(9 * time.Second)}, wantOpen: true,
+		},
 		"again when the lease was still ours": {story: []does{renews, after(time.Hour), renews}, wantOpen: true},
 		"not when it gives the lease back":    {story: []does{renews, gives}},
 		"never again when another has it":     {story: []does{renews, after(time.Hour), sees}, wantLost: true},
