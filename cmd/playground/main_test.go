@@ -44,6 +44,8 @@ func TestExitCodes(t *testing.T) {
 		"more arguments than there are":   {[]string{"up", "now"}, 2},
 		"fewer arguments than are needed": {[]string{"logs", "consumer"}, 2},
 		"a mode that does not exist":      {[]string{"link", "provider-1", "break"}, 2},
+		"half a mode":                     {[]string{"link", "provider-1", "commitcut=create"}, 2},
+		"replicas that cannot be":         {[]string{"up", "--replicas", "10"}, 2},
 		"kubectl without a cluster":       {[]string{"kubectl"}, 2},
 		"kubectl with a flag for it":      {[]string{"kubectl", "--context", "x"}, 2},
 		"kubectl with half a flag":        {[]string{"kubectl", "--dir"}, 2},

@@ -156,16 +156,22 @@ func splitDir(dir string, args []string) (string, []string, error) {
 
 func linkCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "link PROVIDER cut|blackhole|slow=DURATION|heal",
-		Short: "Break, delay or heal the network between our components and a provider",
-		Long: `Acts on the proxy that stands between our components and a provider's API server:
-  cut         refuses new connections and resets existing ones, as a host that is down does
-  blackhole   accepts everything and answers nothing, as a firewall that drops packets does
-  slow=200ms  adds 200 ms to every round trip
-  heal        ends all of that
-kubectl and the provider's own components are not affected.`,
-		Example: `  playground link provider-1 slow=200ms`,
-		Args:    exactly("PROVIDER", "MODE"),
+		Use:   "link CLUSTER MODE",
+		Short: "Break, delay or heal the network between our components and a cluster",
+		Long: `Acts on the proxy that stands between our components and a cluster's API server:
+  cut          refuses new connections and resets existing ones, as a host that is down does
+  blackhole    accepts everything and answers nothing, as a firewall that drops packets does
+  slow=200ms   adds 200 ms to every round trip
+  reset=5%     resets connections at random: 5% of what is said ends its connection instead
+  throttle=20  answers 429 to what exceeds 20 requests a second (1)
+  commitcut="VERB RESOURCE[/SUBRESOURCE][:SHARE]"
+               passes requests on and resets the connection in place of the answer (1)
+  heal         ends all of that
+(1) In a playground that was started with --gateways; there, home has a link too: "link consumer MODE".
+kubectl and the cluster's own components are not affected.`,
+		Example: `  playground link provider-1 slow=200ms
+  playground link provider-1 commitcut="create pods:50%"`,
+		Args: exactly("CLUSTER", "MODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			mode, err := env.ParseMode(args[1])
 			if err != nil {
