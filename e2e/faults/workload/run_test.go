@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,15 +38,12 @@ func TestUsersOfAQuietSystemGetWhatTheyAskFor(t *testing.T) {
 	}
 	w := New(Options{Seed: 7, Home: user, Providers: names})
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.Run(ctx)
-	}()
-	defer func() {
-		stop()
-		<-done
-	}()
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer stop()
+	others.Go(func() { w.Run(ctx) })
+	// On a machine that is busy a leader can lose its lease, and ends.
+	others.Go(func() { e.Keep(ctx, func(r env.Restarted) { t.Logf("started again: %+v", r) }) })
 	for range 2 {
 		quiet(t, w, user, away)
 	}
