@@ -224,8 +224,20 @@ func (e *Events) hear(t *eventTwin, at int, src *corev1.Event) {
 
 // knows says whether home knows of an event as it is.
 func (t *eventTwin) knows(src *corev1.Event) bool {
+	if placed(src) {
+		return true
+	}
 	version, ok := t.told.Get(string(src.UID))
 	return ok && version == src.ResourceVersion
+}
+
+// reasonScheduled is what schedulers call it when a pod gets its node.
+const reasonScheduled = "Scheduled"
+
+// placed tells the event that every pod has when a node was found for it. Home's scheduler has written one for it, and
+// where it runs over there is in its status: to repeat it would cost home one more write for each pod.
+func placed(src *corev1.Event) bool {
+	return src.Reason == reasonScheduled && src.Type == corev1.EventTypeNormal && src.InvolvedObject.Kind == "Pod"
 }
 
 // put makes an event wait, in place of what it was before, and says whether there was room.
