@@ -36,8 +36,8 @@ func (c canary) forms() []string {
 	return out
 }
 
-// canaries judges I11: no file of a record has the content of a Secret in it. What the API servers said is in there, with
-// hashes for Secrets, and the evidence: logs, metrics, command lines.
+// canaries judges I11: no file of a record has the content of a Secret in it. What the API servers said is in there,
+// with hashes for Secrets, and the evidence: logs, metrics, command lines.
 type canaries struct {
 	dir   string
 	known []canary

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +26,7 @@ type Checker struct {
 	idle    *idleness
 
 	told    map[string]bool
+	judged  map[Invariant]int // until the last verdict, by rules that look at everything there is
 	verdict Verdict
 }
 
@@ -65,8 +64,8 @@ func Check(dir string) (Verdict, error) {
 	return verdict, errors.Join(err, c.Close())
 }
 
-// Until reads on to the given time, and returns what was found since the last call. A zero time is the end, at which I11
-// is judged, too. What is not in the record by then, see [Recording.Flush], is not read.
+// Until reads on to the given time, and returns what was found since the last call. A zero time is the end, at which
+// I11 is judged, too. What is not in the record by then, see [Recording.Flush], is not read.
 func (c *Checker) Until(t time.Time) (Verdict, error) {
 	if err := c.reader.read(t, c.hear); err != nil {
 		return Verdict{}, err
@@ -116,23 +115,26 @@ func (c *Checker) everywhere() error {
 	return err
 }
 
-// count says how much was looked at by those rules that look at everything there is.
+// count says how much was looked at since the last verdict by those rules that look at everything there is.
 func (c *Checker) count() {
-	judged := c.verdict.Judged
+	total := map[Invariant]int{I6: c.foreign.seen}
 	for _, i := range []Invariant{I1, I2, I7} {
-		judged[i] = len(c.pods.away.list)
+		total[i] = len(c.pods.away.list)
 	}
 	for _, l := range c.pods.home.list {
 		if !c.pods.ours(l) {
 			continue
 		}
-		judged[I5]++
+		total[I5]++
 		if l.gone {
-			judged[I8]++
-			judged[O13]++
+			total[I8]++
+			total[O13]++
 		}
 	}
-	judged[I6] = c.foreign.seen
+	for i, n := range total {
+		c.verdict.Judged[i] = n - c.judged[i]
+	}
+	c.judged = total
 }
 
 // hear takes an entry in, after everything that is due before it.
@@ -267,95 +269,4 @@ func (c *Checker) tell(f finding) {
 		list = &c.verdict.Unknown
 	}
 	*list = append(*list, f.Violation)
-}
-
-// lab is what the lab said about itself.
-type lab struct {
-	spells  []*spell
-	pending []checkpoint
-}
-
-// spell is the time of one fault, or of an action, whose end is its beginning.
-type spell struct {
-	Note
-	from, to time.Time // to is zero while it lasts
-	bound    time.Duration
-}
-
-func (l *lab) hear(e *Entry) {
-	n := *e.Note
-	switch n.Kind {
-	case Fault, Action:
-		s := &spell{Note: n, from: e.At, bound: n.Bound.Duration}
-		if n.Kind == Action {
-			s.to = e.At
-		}
-		l.spells = append(l.spells, s)
-		l.disturb(n)
-	case Heal:
-		for _, s := range l.spells {
-			if s.Kind == Fault && s.to.IsZero() && s.Name == n.Name && s.Cluster == n.Cluster && s.Object == n.Object {
-				s.to, s.bound = e.At, n.Bound.Duration
-			}
-		}
-		if n.Bound.Duration > 0 && !l.broken() {
-			after := fmt.Sprintf("%s after the end of %s", n.Bound.Duration, strings.TrimSpace(n.Name+" "+n.Cluster))
-			l.pending = append(l.pending, checkpoint{at: e.At.Add(n.Bound.Duration), asked: e.At, after: after})
-		}
-	case Rest:
-		at := e.At.Add(n.Bound.Duration)
-		after := fmt.Sprintf("%s after nobody did anything any more", n.Bound.Duration)
-		l.pending = append(l.pending, checkpoint{at: at, asked: at.Add(-settles), after: after})
-	default:
-	}
-}
-
-// disturb takes back what was to be looked at: a new fault hides it.
-func (l *lab) disturb(n Note) {
-	if n.Kind == Fault {
-		l.pending = nil
-	}
-}
-
-// broken says whether anything is.
-func (l *lab) broken() bool {
-	return slices.ContainsFunc(l.spells, func(s *spell) bool { return s.to.IsZero() })
-}
-
-// due returns the checkpoints before a time, each once.
-func (l *lab) due(before time.Time) []checkpoint {
-	var now, later []checkpoint
-	for _, cp := range l.pending {
-		if cp.at.Before(before) {
-			now = append(now, cp)
-		} else {
-			later = append(later, cp)
-		}
-	}
-	l.pending = later
-	slices.SortFunc(now, func(a, b checkpoint) int { return a.at.Compare(b.at) })
-	return now
-}
-
-// excuse returns the name of what excuses a violation, or "".
-func (l *lab) excuse(v Violation) string {
-	for _, s := range l.spells {
-		if slices.Contains(s.Excuses, v.Invariant) && s.covers(v) {
-			return s.Name
-		}
-	}
-	return ""
-}
-
-// covers says whether a violation falls into a spell: it is about the same thing, at any time after, or, when the spell
-// is about nothing in particular, it showed while it lasted.
-func (s *spell) covers(v Violation) bool {
-	if v.At.Before(s.from) {
-		return false
-	}
-	if s.UID != "" || s.Object != "" {
-		namespace, _, _ := strings.Cut(v.Object, "/")
-		return s.UID != "" && s.UID == v.UID || s.Object != "" && (s.Object == v.Object || s.Object == namespace)
-	}
-	return s.to.IsZero() || !v.At.After(s.to.Add(s.bound))
 }

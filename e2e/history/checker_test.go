@@ -57,6 +57,7 @@ func TestARecordIsCheckedWhileItIsWritten(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	remotes := 0
 	until := func(at time.Time, want ...string) {
 		t.Helper()
 		v, err := checker.Until(at)
@@ -66,6 +67,7 @@ func TestARecordIsCheckedWhileItIsWritten(t *testing.T) {
 		if diff := cmp.Diff(want, sentences(v.Violations)); diff != "" {
 			t.Errorf("-want,+got:\n%s", diff)
 		}
+		remotes += v.Judged[history.I1]
 	}
 	until(moment(4))
 	until(moment(8), "I1: home pod 1 had two remote pods at once: b shop-home/db-0 and c shop-home/db-0",
@@ -81,6 +83,9 @@ func TestARecordIsCheckedWhileItIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(time.Time{})
+	if remotes != 2 {
+		t.Errorf("%d remote pods were looked at, want 2, each in one window", remotes)
+	}
 }
 
 func TestWhatIsNoRecordIsRefused(t *testing.T) {
@@ -135,15 +140,19 @@ func TestAFaultExcusesWhileItLasts(t *testing.T) {
 	fault := history.Note{Kind: history.Fault, Name: "chaos", Excuses: []history.Invariant{history.I5}}
 	healed := history.Note{Kind: history.Heal, Name: "chaos"}
 	healed.Bound.Duration = 5 * time.Second
+	const orphan = "I3: pods shop-home/db-0 on b has no source at home, 5s after nobody did anything any more"
+	excused := verdict{excused: []string{back}}
 	forged{
-		"while it lasts":       {begun().note(fault).at(9).home("1", pending), verdict{excused: []string{back}}},
-		"before":               {begun().at(2).home("1", pending).at(9).note(fault), violates(back)},
-		"within its bound":     {begun().note(fault).at(5).note(healed).at(9).home("1", pending).at(9).home("1", running), verdict{excused: []string{back}}},
+		"while it lasts": {begun().note(fault).at(9).home("1", pending), excused},
+		"before":         {begun().at(2).home("1", pending).at(9).note(fault), violates(back)},
+		"within its bound": {
+			begun().note(fault).at(5).note(healed).at(9).home("1", pending).home("1", running), excused,
+		},
 		"after its bound":      {begun().note(fault).at(5).note(healed).at(19).home("1", pending), violates(back)},
-		"something else":       {begun().note(fault).at(9).home("1", failed).homeGone().at(20).rest(5), violates("I3: pods shop-home/db-0 on b has no source at home, 5s after nobody did anything any more")},
-		"the end of another":   {begun().note(fault).at(5).healed(3).at(19).home("1", pending), verdict{excused: []string{back}}},
+		"something else":       {begun().note(fault).at(9).home("1", failed).homeGone().at(20).rest(5), violates(orphan)},
+		"the end of another":   {begun().note(fault).at(5).healed(3).at(19).home("1", pending), excused},
 		"another pod, by name": {begun().note(about(fault, "shop/db-1")).at(9).home("1", pending), violates(back)},
-		"this pod, by name":    {begun().note(about(fault, "shop/db-0")).at(9).home("1", pending), verdict{excused: []string{back}}},
+		"this pod, by name":    {begun().note(about(fault, "shop/db-0")).at(9).home("1", pending), excused},
 	}.check(t)
 }
 

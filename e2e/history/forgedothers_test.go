@@ -32,11 +32,15 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) { // I6
 	lab := func() *forgery { return there().note(planted(history.Foreign)).at(10) }
 	ref := auditv1.ObjectReference{Resource: maps_, Namespace: "shop-home", Name: "settings"}
 	forged{
-		"nobody touches it":        {lab(), verdict{}},
-		"somebody changes it":      {lab().is(b, maps_, theirs("2")), violates(touched + "changed")},
-		"somebody deletes it":      {lab().gone(b, maps_, "shop-home/settings"), violates(touched + "deleted")},
-		"somebody puts it back":    {lab().gone(b, maps_, "shop-home/settings").is(b, maps_, theirs("1")), violates(touched + "deleted")},
-		"the lab takes it away":    {lab().note(planted(history.Released)).at(11).gone(b, maps_, "shop-home/settings"), verdict{}},
+		"nobody touches it":   {lab(), verdict{}},
+		"somebody changes it": {lab().is(b, maps_, theirs("2")), violates(touched + "changed")},
+		"somebody deletes it": {lab().gone(b, maps_, "shop-home/settings"), violates(touched + "deleted")},
+		"somebody puts it back": {
+			lab().gone(b, maps_, "shop-home/settings").is(b, maps_, theirs("1")), violates(touched + "deleted"),
+		},
+		"the lab takes it away": {
+			lab().note(planted(history.Released)).at(11).gone(b, maps_, "shop-home/settings"), verdict{},
+		},
 		"it is listed once more":   {listed(lab()), verdict{}},
 		"the note comes before it": {forge().note(planted(history.Foreign)).at(5).is(b, maps_, theirs("1")), verdict{}},
 		"its namespace goes, and it with that": {
@@ -55,7 +59,9 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) { // I6
 			there().at(10).gone(b, maps_, "shop-home/settings").at(11).asked(b, agent, "delete", ref),
 			violates(touched + "deleted by " + agent),
 		},
-		"its owner changes it": {there().at(10).asked(b, "kubernetes-admin", "update", ref).is(b, maps_, theirs("2")), verdict{}},
+		"its owner changes it": {
+			there().at(10).asked(b, "kubernetes-admin", "update", ref).is(b, maps_, theirs("2")), verdict{},
+		},
 		"our agent asks, and is refused; its owner changes it": {
 			refused(there().at(10).asked(b, agent, "patch", ref)).asked(b, "kubernetes-admin", "update", ref).
 				is(b, maps_, theirs("2")),
@@ -118,10 +124,12 @@ func TestAnIdleSystemWritesNextToNothing(t *testing.T) { // I10
 		"reads":                        {idle(120, writes(60, agent, "get", node)), verdict{}},
 		"others write":                 {idle(120, writes(60, "system:node:n", "patch", node)), verdict{}},
 		"once in less than a minute":   {idle(20, writes(1, manager, "patch", node)), verdict{}},
-		"before it was idle":           {early.at(10).note(history.Note{Kind: history.IdleBegin}).at(99).note(history.Note{Kind: history.IdleEnd}), verdict{}},
-		"an end that has no beginning": {early.at(99).note(history.Note{Kind: history.IdleEnd}), verdict{}},
+		"before it was idle":           {ends(early.at(10).note(history.Note{Kind: history.IdleBegin})), verdict{}},
+		"an end that has no beginning": {ends(forge().at(1).asked(home, manager, "patch", node)), verdict{}},
 	}.check(t)
 }
+
+func ends(f *forgery) *forgery { return f.at(99).note(history.Note{Kind: history.IdleEnd}) }
 
 func TestAThousandObjectsMoreMayBeWrittenOnceMore(t *testing.T) {
 	f := forge()
@@ -142,6 +150,7 @@ func TestAThousandObjectsMoreMayBeWrittenOnceMore(t *testing.T) {
 
 func TestASecretShowsUpNowhere(t *testing.T) { // I11
 	const bird = "cAnary-6f1d-tweet"
+	based := func(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 	for what, test := range map[string]struct {
 		file, text string
 		want       []string
@@ -149,11 +158,11 @@ func TestASecretShowsUpNowhere(t *testing.T) { // I11
 		"a log without it":        {"evidence/agent.log", "reflected secret shop/password", nil},
 		"a log":                   {"evidence/agent.log", "wrote " + bird + "!", []string{"evidence/agent.log"}},
 		"a command line":          {"evidence/arguments", "--password=" + bird, []string{"evidence/arguments"}},
-		"in hexadecimal digits":   {"evidence/agent.log", hex.EncodeToString([]byte("x" + bird)), []string{"evidence/agent.log"}},
+		"in hexadecimal digits":   {"evidence/l", hex.EncodeToString([]byte("x" + bird)), []string{"evidence/l"}},
 		"an object":               {"b/events.jsonl", line(bird), []string{"b/events.jsonl"}},
-		"in base64":               {"evidence/l", base64.StdEncoding.EncodeToString([]byte(bird)), []string{"evidence/l"}},
-		"in base64, one further":  {"evidence/l", base64.StdEncoding.EncodeToString([]byte("k" + bird + "x")), []string{"evidence/l"}},
-		"in base64, two further":  {"evidence/l", base64.StdEncoding.EncodeToString([]byte("kk" + bird + "x")), []string{"evidence/l"}},
+		"in base64":               {"evidence/l", based(bird), []string{"evidence/l"}},
+		"in base64, one further":  {"evidence/l", based("k" + bird + "x"), []string{"evidence/l"}},
+		"in base64, two further":  {"evidence/l", based("kk" + bird + "x"), []string{"evidence/l"}},
 		"across two chunks":       {"evidence/l", strings.Repeat("c", 1<<20-5) + bird, []string{"evidence/l"}},
 		"only its beginning":      {"evidence/l", bird[:len(bird)-1], nil},
 		"in another letter case":  {"evidence/l", strings.ToUpper(bird), nil},

@@ -121,8 +121,8 @@ func TestPhasesAndRestartsOnlyGoForward(t *testing.T) { // I5
 			violates("I5: container app of home pod shop/db-0 was restarted 2 times, and then fewer"),
 		},
 		"a successor of the same name begins anew": {
-			begun().at(5).home("1", running, container(2, true, 1)).awayGone(b).home("1", failed, deleting, container(2, true, 1)).
-				homeGone().at(9).home("2", pending),
+			begun().at(5).home("1", running, container(2, true, 1)).awayGone(b).
+				home("1", failed, deleting, container(2, true, 1)).homeGone().at(9).home("2", pending),
 			verdict{},
 		},
 		"a pod that never left home is its kubelet's": {

@@ -149,8 +149,11 @@ func TestBothSidesAgreeAfterAFault(t *testing.T) { // I9
 	}
 	unavailable := func(pod *corev1.Pod) { pod.Labels = map[string]string{v1beta1.LabelRemoteUnavailable: "true"} }
 	forged{
-		"they do":                        {healing(agreed()), verdict{}},
-		"home never heard of the change": {healing(agreed().at(10).away(b, "1", failed)), violates(disagree + "home is Running, the remote pod Failed" + healed)},
+		"they do": {healing(agreed()), verdict{}},
+		"home never heard of the change": {
+			healing(agreed().at(10).away(b, "1", failed)),
+			violates(disagree + "home is Running, the remote pod Failed" + healed),
+		},
 		"home heard in time": {
 			healing(agreed().at(10).away(b, "1", failed).at(30).home("1", failed)), verdict{},
 		},
@@ -268,7 +271,8 @@ func TestServicesHaveTheSameEndpointsEverywhere(t *testing.T) { // I9
 			verdict{},
 		},
 		"one is missing": {
-			served().is(b, slices_, own()).at(20).rest(10), violates(other + "10.2.0.1 is missing there, and ready at home" + rested),
+			served().is(b, slices_, own()).at(20).rest(10),
+			violates(other + "10.2.0.1 is missing there, and ready at home" + rested),
 		},
 		"one is there twice": {
 			served().is(b, slices_, own()).is(b, slices_, slice("shop-home", "others", true, "10.1.0.1", "10.2.0.1")).

@@ -84,8 +84,8 @@ const (
 	Released NoteKind = "released"
 )
 
-// ForceDelete is the name of an [Action]: a user deletes a home pod with a grace period of nothing. UID, or else Object,
-// says which. It excuses I2, I8 and O13 for that pod.
+// ForceDelete is the name of an [Action]: a user deletes a home pod with a grace period of nothing. UID, or else
+// Object, says which. It excuses I2, I8 and O13 for that pod.
 const ForceDelete = "force-delete"
 
 // Invariant is the name of one, as in docs/acceptance.md.
