@@ -53,24 +53,23 @@ func openBook(ctx context.Context, e *env.Env, dir string, seed uint64) (*book, 
 	return b, nil
 }
 
-// sofar judges what has happened until now and returns what is new.
+// sofar judges what has happened until now and returns what is new. When the record does not have all of that yet, it is
+// judged with the next step.
 func (b *book) sofar(ctx context.Context, now time.Time) (history.Verdict, error) {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	// What is not there by now is read next time; that it never comes is told when the book is closed.
-	flushErr := b.Flush(ctx)
-	verdict, err := b.checker.Until(now)
-	if err != nil {
-		return verdict, errors.Join(err, flushErr)
+	if b.Flush(ctx) != nil {
+		return history.Verdict{}, nil
 	}
+	verdict, err := b.checker.Until(now)
 	b.add(verdict)
-	return verdict, nil
+	return verdict, err
 }
 
 // close ends the record with what people may see of it all, and judges what is left to judge.
 func (b *book) close(ctx context.Context) error {
-	errs := []error{b.Flush(ctx), b.logs(), b.metrics(ctx), b.commandLines(), b.Recording.Close()}
+	errs := []error{b.Flush(ctx), b.logs(), b.metrics(ctx), b.commandLines(), b.Close()}
 	verdict, err := b.checker.Until(time.Time{})
 	b.add(verdict)
 	return errors.Join(append(errs, err, b.checker.Close())...)

@@ -23,12 +23,13 @@ import (
 	"github.com/twinspace/twinspace/e2e/history"
 )
 
-// providerCount is how many clusters there are besides home, and replicaCount how many processes of each of ours.
-const providerCount, replicaCount = 2, 2
+// replicaCount is how many processes each of our components has.
+const replicaCount = 2
 
-func providers() []string {
+// names are those of the clusters besides home.
+func (o *options) names() []string {
 	var names []string
-	for n := range providerCount {
+	for n := range o.providers {
 		names = append(names, env.ProviderName(n+1))
 	}
 	return names
@@ -88,7 +89,7 @@ func (l *lab) open(ctx context.Context, dir string) (*env.Env, error) {
 		return nil, fmt.Errorf("find programs: %w; make build-faults makes them", err)
 	}
 	return env.Up(ctx, env.Options{
-		Dir: dir, Bin: l.bin, Ours: ours, Providers: providerCount, Nodes: 3, Peer: true, Tied: true, Out: l.out,
+		Dir: dir, Bin: l.bin, Ours: ours, Providers: l.providers, Nodes: 3, Peer: true, Tied: true, Out: l.out,
 		Gateways: true, Replicas: replicaCount,
 		APIServer: []string{
 			"--default-not-ready-toleration-seconds=120", "--default-unreachable-toleration-seconds=120",
@@ -114,7 +115,7 @@ func (l *lab) play(ctx context.Context, plan []nemesis.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	l.work = workload.New(workload.Options{Seed: l.seed, Home: user, Providers: providers(), Notes: l.book})
+	l.work = workload.New(workload.Options{Seed: l.seed, Home: user, Providers: l.names(), Notes: l.book})
 	running.Go(func() { l.work.Run(background) })
 	runner := &nemesis.Runner{
 		Scene: nemesis.Scene{Env: l.env, Note: l.book.Note, Say: l.say},
@@ -146,22 +147,20 @@ func (l *lab) prepare(ctx context.Context) error {
 func (l *lab) settle(ctx context.Context) error {
 	const long = 2 * time.Minute
 	var complaints []nemesis.Complaint
+	var last error
 	err := wait.PollUntilContextTimeout(ctx, time.Second, long, false, func(ctx context.Context) (bool, error) {
-		var err error
-		complaints, err = nemesis.Look(l.env)(ctx)
-		return len(complaints) == 0, err
+		complaints, last = nemesis.Look(l.env)(ctx)
+		return last == nil && len(complaints) == 0, nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait until all is well before the first fault: %w: %v", err, complaints)
+		return fmt.Errorf("wait until all is well before the first fault: %w: %w: %v", err, last, complaints)
 	}
 	return nil
 }
 
 // judge prints what became of every step and which promises were broken.
 func (l *lab) judge(ctx context.Context, unmet []string) (bool, error) {
-	if err := l.book.close(ctx); err != nil {
-		return false, err
-	}
+	err := l.book.close(ctx)
 	fmt.Fprintln(l.out)
 	nemesis.Table(l.out, l.results)
 	fmt.Fprintln(l.out)
@@ -171,11 +170,11 @@ func (l *lab) judge(ctx context.Context, unmet []string) (bool, error) {
 		ok = ok && r.Passed()
 	}
 	if l.report == "" {
-		return ok, nil
+		return ok, err
 	}
-	return ok, nemesis.Save(l.report, nemesis.Run{
+	return ok, errors.Join(err, nemesis.Save(l.report, nemesis.Run{
 		Seed: l.seed, At: l.clock.Now(), Results: l.results, Verdict: l.book.found, Unmet: unmet,
-	})
+	}))
 }
 
 // print tells what the record says.
@@ -212,6 +211,9 @@ func (l *lab) restarted(r env.Restarted) {
 
 // Begins is told by the runner.
 func (l *lab) Begins(step nemesis.Step) {
+	if slices.ContainsFunc(step.Faults, func(f nemesis.Fault) bool { return f.Breaks == nemesis.Everything }) {
+		l.release()
+	}
 	l.book.Note(history.Note{Kind: history.Fault, Name: step.Name(), Cluster: step.Provider, Excuses: step.Excuses()})
 	l.say("%s on %s", step.Name(), step.Provider)
 }

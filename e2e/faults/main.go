@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -34,9 +35,10 @@ func main() {
 // options are what the command line says.
 type options struct {
 	bin, ours, record, report string
-	only                      string
+	only, table               string
 	duration                  time.Duration
 	seed                      uint64
+	providers                 int
 	list                      bool
 }
 
@@ -48,14 +50,16 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.record, "record", "", "folder to keep the record in; without it, that of a failing run is kept")
 	fs.StringVar(&o.report, "report", "", "file to write the results to as JSON")
 	fs.StringVar(&o.only, "only", "", "steps to run, comma-separated: FAULT or FAULT+FAULT, with @PROVIDER if it matters")
+	fs.StringVar(&o.table, "table", "", "files that -report wrote, comma-separated: print their table for docs/reliability.md")
 	fs.DurationVar(&o.duration, "duration", 15*time.Minute, "for how long faults come; from 1h on the long ones, too")
 	fs.Uint64Var(&o.seed, "seed", 0, "what decides which faults come when; 0 is a fresh one")
+	fs.IntVar(&o.providers, "providers", 2, "how many clusters there are besides home")
 	fs.BoolVar(&o.list, "list", false, "list all faults")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
-	if fs.NArg() > 0 || o.duration <= 0 {
-		return o, errors.New("-duration must be positive, and there are no arguments besides flags")
+	if fs.NArg() > 0 || o.duration <= 0 || o.providers < 1 {
+		return o, errors.New("-duration and -providers must be positive, and there are no arguments besides flags")
 	}
 	return o, nil
 }
@@ -75,6 +79,9 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 	if err == nil && o.list {
 		list(out)
 		return kept
+	}
+	if err == nil && o.table != "" {
+		return table(o.table, out)
 	}
 	var plan []nemesis.Step
 	if err == nil {
@@ -101,7 +108,7 @@ func (o *options) plan() ([]nemesis.Step, error) {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano()) % 1_000_000_007 //nolint:gosec // G115: it is not negative
 	}
-	s := nemesis.Schedule{Seed: o.seed, For: o.duration, Faults: nemesis.Catalogue(), Providers: providers()}
+	s := nemesis.Schedule{Seed: o.seed, For: o.duration, Faults: nemesis.Catalogue(), Providers: o.names()}
 	if o.only != "" {
 		return s.Only(o.only)
 	}
@@ -115,4 +122,14 @@ func list(out io.Writer) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", f.Name, f.Hold, f.Bound, f.Does)
 	}
 	_ = t.Flush() // the writer's errors are the terminal's
+}
+
+func table(files string, out io.Writer) int {
+	runs, err := nemesis.Load(strings.Split(files, ",")...)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		return misused
+	}
+	nemesis.Markdown(out, nemesis.Catalogue(), runs)
+	return kept
 }

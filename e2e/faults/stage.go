@@ -39,6 +39,8 @@ func stage() []client.Object {
 	return []client.Object{
 		build.Namespace(ns).Obj(),
 		build.Offloading(ns).Strategy(v1beta1.Remote).Obj(),
+		build.Namespace(nemesis.BystanderNamespace).Obj(),
+		build.Offloading(nemesis.BystanderNamespace).Obj(),
 		config("settings", "1"), config("motd", "hello"),
 		build.Service(ns, "web"),
 		build.Deployment("web").Namespace(ns).Replicas(6).Obj(), //nolint:mnd // some on each provider
@@ -66,19 +68,36 @@ func setStage(ctx context.Context, e *env.Env) error {
 func (l *lab) plant(ctx context.Context) error {
 	for _, c := range l.env.Providers() {
 		for _, obj := range foreign() {
-			// Written down before it is done, as everything is.
-			resource := map[bool]string{true: "namespaces", false: "configmaps"}[obj.GetNamespace() == ""]
-			name := strings.TrimPrefix(obj.GetNamespace()+"/"+obj.GetName(), "/")
-			l.book.Note(history.Note{Kind: history.Foreign, Cluster: c.Name, Resource: resource, Object: name})
+			l.book.Note(noteOf(history.Foreign, c.Name, obj)) // before it is done, as everything is
 			if err := c.Client().Create(ctx, obj); err != nil {
-				return fmt.Errorf("plant %s %s in %s: %w", resource, name, c.Name, err)
+				return fmt.Errorf("plant %T %s in %s: %w", obj, obj.GetName(), c.Name, err)
 			}
 		}
 	}
 	return nil
 }
 
-// foreign is what a provider's own people made, some of it under names that home has too.
+// release gives up what was planted in twins, before a fault deletes them.
+func (l *lab) release() {
+	for _, c := range l.env.Providers() {
+		for _, obj := range foreign() {
+			l.book.Note(noteOf(history.Released, c.Name, obj))
+		}
+	}
+}
+
+func noteOf(kind history.NoteKind, cluster string, obj client.Object) history.Note {
+	resource := "configmaps"
+	if obj.GetNamespace() == "" {
+		resource = "namespaces"
+	}
+	return history.Note{
+		Kind: kind, Cluster: cluster, Resource: resource,
+		Object: strings.TrimPrefix(obj.GetNamespace()+"/"+obj.GetName(), "/"),
+	}
+}
+
+// foreign is what a provider's own people made, beside twins and in one that no fault deletes.
 func foreign() []client.Object {
 	config := func(namespace, name string) client.Object {
 		return &corev1.ConfigMap{
@@ -86,6 +105,7 @@ func foreign() []client.Object {
 		}
 	}
 	return []client.Object{
-		build.Namespace("theirs").Obj(), config("theirs", "settings"), config("theirs", "theirs"),
+		build.Namespace("theirs").Obj(), config("theirs", "settings"),
+		config(nemesis.BystanderNamespace+"-"+env.Consumer, "theirs"),
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"github.com/twinspace/twinspace/e2e/env"
 	"github.com/twinspace/twinspace/e2e/history"
 )
@@ -76,7 +78,8 @@ type Scene struct {
 	// Provider is the one that the fault is about, where it is about one.
 	Provider string
 	// Rand decides what the fault leaves open. It depends on the run's seed and the fault, not on what came before.
-	Rand *rand.Rand
+	Rand  *rand.Rand
+	Clock clock.PassiveClock
 	// Note writes down what a fault does in a user's name, before it does it.
 	Note func(history.Note)
 	// Break writes down a promise that the fault itself saw broken.

@@ -129,10 +129,11 @@ func settle(ctx context.Context, c client.Client) error {
 		build.Offloading(rebornNamespace).Strategy(v1beta1.Remote).Obj(),
 		build.Deployment("app").Namespace(rebornNamespace).Replicas(pods).Obj(),
 	} {
-		if err := until(ctx, fmt.Sprintf("%T %s is made", obj, obj.GetName()), func(ctx context.Context) (bool, error) {
-			err := c.Create(ctx, obj)
-			return err == nil || apierrors.IsAlreadyExists(err), err
-		}); err != nil && !apierrors.IsAlreadyExists(err) {
+		err := until(ctx, fmt.Sprintf("%T %s is made", obj, obj.GetName()), func(ctx context.Context) (bool, error) {
+			err := client.IgnoreAlreadyExists(c.Create(ctx, obj))
+			return err == nil, err
+		})
+		if err != nil {
 			return err
 		}
 	}

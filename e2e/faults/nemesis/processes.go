@@ -145,7 +145,7 @@ const takeover = 20 * time.Second
 
 // tookOver waits until another than the given agent leads. The node must stay ready meanwhile.
 func tookOver(ctx context.Context, s *Scene, from string) error {
-	began := time.Now()
+	began := s.Clock.Now()
 	err := until(ctx, "another agent leads", func(ctx context.Context) (bool, error) {
 		now, node, err := leads(ctx, s)
 		if err == nil && !nodeReady(node) {
@@ -153,7 +153,7 @@ func tookOver(ctx context.Context, s *Scene, from string) error {
 		}
 		return now != from, err
 	})
-	if took := time.Since(began); err == nil && took > takeover {
+	if took := s.Clock.Since(began); err == nil && took > takeover {
 		s.Break("the standby took over after %s, not within %s", round(took), takeover)
 	} else if err == nil {
 		s.Say("the standby took over after %s", round(took))

@@ -32,10 +32,10 @@ func round(d time.Duration) time.Duration { return d.Round(100 * time.Millisecon
 // Table prints what became of every step.
 func Table(w io.Writer, results []Result) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "STEP\tON\tHELD\tCONVERGED\tBOUND\tVERDICT\n")
+	fmt.Fprintf(t, "STEP\tON\tHELD\tCONVERGED\tBOUND\tLOAD\tVERDICT\n")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Step, r.Provider, round(r.Hold), round(r.Converged), r.Bound,
-			r.verdict())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Step, r.Provider, round(r.Hold), round(r.Converged),
+			r.Bound, r.Load, r.verdict())
 	}
 	_ = t.Flush() // the writer's errors are the terminal's
 }

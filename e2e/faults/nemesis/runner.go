@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +53,9 @@ type Result struct {
 	Agreed bool `json:"agreed"`
 	// Left is what they did not agree about when the bound was over.
 	Left []string `json:"left,omitempty"`
+	// Load is how many processes wanted to run when the fault was over, as the kernel counts them in a minute: bounds are
+	// for machines that have time for what they run.
+	Load string `json:"load,omitempty"`
 	// Problem says what the lab could not do.
 	Problem string `json:"problem,omitempty"`
 	// Violations are promises that were broken meanwhile.
@@ -85,7 +90,7 @@ func (r *Runner) Run(ctx context.Context, plan []Step) []Result {
 func (r *Runner) step(ctx context.Context, step Step) Result {
 	result := Result{Step: step.Name(), Provider: step.Provider, Seed: step.Seed, Bound: step.Bound()}
 	scene := r.Scene
-	scene.Provider = step.Provider
+	scene.Provider, scene.Clock = step.Provider, r.Clock
 	scene.Rand = rand.New(rand.NewPCG(step.Seed, 2)) //nolint:gosec // G404: nobody is kept from guessing it
 	result.Injected = r.Clock.Now()
 	r.Tell.Begins(step)
@@ -104,6 +109,7 @@ func (r *Runner) step(ctx context.Context, step Step) Result {
 	err = errors.Join(err, r.heal(ctx, heals))
 	result.Healed = r.Clock.Now()
 	result.Hold = result.Healed.Sub(result.Injected)
+	result.Load = load()
 	r.Tell.Healed(step)
 	if err == nil {
 		err = ctx.Err()
@@ -218,4 +224,14 @@ func Repeat(ctx context.Context, every func() time.Duration, do func(context.Con
 		cancel()
 		return <-done
 	}, nil
+}
+
+// load returns the load of the last minute, or nothing where the kernel does not say.
+func load() string {
+	raw, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	minute, _, _ := strings.Cut(string(raw), " ")
+	return minute
 }
