@@ -169,7 +169,8 @@ func (w *Workload) find(ctx context.Context, d Deletion) (client.Object, error) 
 func (w *Workload) nth(ctx context.Context, d Deletion) (client.Object, error) {
 	var pods corev1.PodList
 	app := d.Object.GetLabels()[labelApp]
-	err := w.opts.Home.List(ctx, &pods, client.InNamespace(d.Object.GetNamespace()), client.MatchingLabels{labelApp: app})
+	err := w.opts.Home.List(ctx, &pods,
+		client.InNamespace(d.Object.GetNamespace()), client.MatchingLabels{labelApp: app})
 	if err != nil {
 		return nil, fmt.Errorf("list pods of %s: %w", app, err)
 	}

@@ -68,7 +68,9 @@ func (s *server) client(t *testing.T, objs ...client.Object) client.Client {
 		t.Fatal(err)
 	}
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objs...).WithInterceptorFuncs(interceptor.Funcs{
-		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, _ ...client.ApplyOption) error {
+		Apply: func(
+			ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, _ ...client.ApplyOption,
+		) error {
 			named, ok := obj.(applied)
 			if !ok {
 				return fmt.Errorf("%T has no name", obj)
@@ -126,7 +128,7 @@ func (s *server) deleteThis(ctx context.Context, c client.Client, obj client.Obj
 	}
 	if o.Preconditions == nil || *o.Preconditions.UID != there.GetUID() {
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods"}, obj.GetName(),
-			errors.New("the UID in the precondition is not the UID in record: Precondition failed: UID in precondition"))
+			errors.New("Precondition failed: UID in precondition: first, UID in object meta: second"))
 	}
 	return c.Delete(ctx, there)
 }
@@ -208,7 +210,9 @@ func TestAStepIsDoneWhateverGetsLost(t *testing.T) {
 			want: []string{"delete shop/pod-1 a", "delete shop/pod-1 a"},
 		},
 		"a forced deletion is noted with what it is about": {
-			there: []client.Object{appPod("pod-1", "a")}, step: Step{Delete: []Deletion{forced}}, refuse: once("delete"),
+			there:      []client.Object{appPod("pod-1", "a")},
+			step:       Step{Delete: []Deletion{forced}},
+			refuse:     once("delete"),
 			want:       []string{"delete shop/pod-1 a", "delete shop/pod-1 a"},
 			wantForced: []types.UID{"a"},
 		},
@@ -310,7 +314,8 @@ func TestWhatLeavesIsWaitedFor(t *testing.T) {
 		if !<-done {
 			t.Fatal("it was not done")
 		}
-		if err := c.Get(t.Context(), client.ObjectKeyFromObject(leaving), &there); err != nil || there.Data["version"] != "2" {
+		err := c.Get(t.Context(), client.ObjectKeyFromObject(leaving), &there)
+		if err != nil || there.Data["version"] != "2" {
 			t.Errorf("there is %v: %v", there.Data, err)
 		}
 	})

@@ -107,7 +107,8 @@ func TestEverythingHappensSoonerOrLater(t *testing.T) {
 func traits(obj client.Object) []string {
 	if o, ok := obj.(*v1beta1.NamespaceOffloading); ok {
 		values := o.Spec.ClusterSelector.NodeSelectorTerms[0].MatchExpressions[0].Values
-		return append(slices.Clone(values), string(o.Spec.NamespaceMappingStrategy), string(o.Spec.PodOffloadingStrategy))
+		return append(slices.Clone(values),
+			string(o.Spec.NamespaceMappingStrategy), string(o.Spec.PodOffloadingStrategy))
 	}
 	return slices.Collect(maps.Keys(templateOf(obj).Annotations))
 }

@@ -47,7 +47,8 @@ func TestUsersOfAQuietSystemGetWhatTheyAskFor(t *testing.T) {
 	for range 2 {
 		quiet(t, w, user, away)
 	}
-	if got := w.Expect(); !slices.ContainsFunc(got.Namespaces, func(ns ExpectedNamespace) bool { return len(ns.Apps) > 1 }) {
+	busy := func(ns ExpectedNamespace) bool { return len(ns.Apps) > 1 }
+	if got := w.Expect(); !slices.ContainsFunc(got.Namespaces, busy) {
 		t.Errorf("nothing much was asked for: %+v", got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// Unmet returns a sentence for everything that is not as it must be at rest; while nothing is at rest, that is no fault.
+// Unmet returns a sentence for everything that is not as it must be at rest; while users work, that is no fault.
 // Providers that nobody looked at are left out.
 func (e Expected) Unmet(seen Seen) []string {
 	c := comparison{seen: seen}
@@ -268,7 +268,8 @@ func (c *comparison) job(namespace string, want ExpectedApp) {
 	switch {
 	case want.Waits && j.Status.Succeeded <= want.Succeeded:
 	case !ended:
-		c.say("Job %s/%s is not %s: %d succeeded, not %d", namespace, want.Name, end, j.Status.Succeeded, want.Succeeded)
+		c.say("Job %s/%s is not %s: %d succeeded, not %d", namespace, want.Name, end,
+			j.Status.Succeeded, want.Succeeded)
 	case j.Status.Succeeded != want.Succeeded || failed != want.FailedIndexes:
 		c.say("Job %s/%s counts %d that succeeded and failed indexes %q; not %d and %q", namespace, want.Name,
 			j.Status.Succeeded, failed, want.Succeeded, want.FailedIndexes)
