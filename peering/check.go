@@ -46,6 +46,7 @@ func (p *Peering) check(ctx context.Context) (home, away Identity, err error) {
 	for _, check := range []func() error{
 		func() error { return p.checkIdentities(home, away) },
 		func() error { return p.settleScope(ctx, home) },
+		func() error { return p.settleAgent() },
 		func() error { return p.checkInstalled(ctx) },
 		func() error { return p.checkStranger(ctx, string(away.UID)) },
 		func() error { return checkTenant(ctx, p.Home, p.AwayID, away.UID) },
@@ -121,7 +122,11 @@ func (p *Peering) checkInstalled(ctx context.Context) error {
 		return fmt.Errorf("ask this cluster for its kinds: %w", err)
 	}
 	var role rbacv1.ClusterRole
-	for _, name := range []string{agentRole, agentWideRole, tenantRole, leaseRole} {
+	needed := []string{agentRole, agentWideRole, tenantRole, leaseRole}
+	if p.Agent == AgentShared {
+		needed = append(needed, sharedRole)
+	}
+	for _, name := range needed {
 		if err := p.Home.Get(ctx, client.ObjectKey{Name: name}, &role); apierrors.IsNotFound(err) {
 			return refuse("this cluster lacks the ClusterRole %s: our base manifests are missing; %s", name, install)
 		} else if err != nil {

@@ -38,6 +38,7 @@ func (p *Peering) homeObjects(awayUID string, kubeconfig []byte, nodes []v1beta1
 		p.nodesRole(nodes),
 		p.nodesBinding(),
 	}
+	objects = append(objects, p.sharing()...)
 	return append(append(objects, p.widen(p.wideBinding())...),
 		&corev1.Secret{
 			ObjectMeta: secret, Type: corev1.SecretTypeOpaque,

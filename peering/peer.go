@@ -3,6 +3,7 @@ package peering
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,7 +41,7 @@ func (p *Peering) Peer(ctx context.Context) error {
 	if err := applyAll(ctx, p.Home, p.homeObjects(string(away.UID), kubeconfig, nodes)); err != nil {
 		return fmt.Errorf("this cluster: %w", err)
 	}
-	if err := p.narrow(ctx); err != nil {
+	if err := errors.Join(p.narrow(ctx), p.unshare(ctx)); err != nil {
 		return err
 	}
 	p.Report(fmt.Sprintf("virtual node %s is declared; its agent brings it up, and %s", p.NodeName, p.scoped()))

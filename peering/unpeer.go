@@ -214,7 +214,7 @@ func (p *Peering) clearHome(ctx context.Context) error {
 	role := &rbacv1.Role{ObjectMeta: p.homeMeta(v1beta1.AgentNodesRole)}
 	nsmap := &v1beta1.NamespaceMap{ObjectMeta: p.homeMeta(p.AwayID)}
 	if err := remove(ctx, p.Home, secret, account, p.agentBinding(), p.wideBinding(), p.leaseBinding(),
-		p.readerBinding(), binding, p.nodesBinding(), role, nsmap); err != nil {
+		p.readerBinding(), binding, p.sharedBinding(), p.nodesBinding(), role, nsmap); err != nil {
 		return err
 	}
 	return dropTenant(ctx, p.Home, p.AwayID, v1beta1.PeerServiceAccount)

@@ -19,7 +19,7 @@ import (
 type peerFlags struct {
 	remoteFlags
 	server, homeID, nodeName string
-	scope                    string
+	scope, agent             string
 	labels                   []string
 	ttl, timeout             time.Duration
 }
@@ -62,6 +62,9 @@ Repeating the command brings an existing peering up to date, and gives it a new 
 		"what the agent may watch on both sides: namespace (only offloaded namespaces and their twins) or cluster "+
 			"(all, except Secrets, at a cost that does not grow with their number; for clusters of one owner); "+
 			"default: what the peering has, or what this installation says for new ones, or namespace")
+	flags.StringVar(&f.agent, "agent", "",
+		"who serves the peering: own (a process for it alone) or shared (one process for several peerings, which may "+
+			"act here as the agent of each); default: who it is, of a new one own")
 	flags.DurationVar(&f.ttl, "token-ttl", peering.DefaultTokenTTL, "for how long a token shall be valid, 10m at least")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "how long to wait for the clusters")
 	return cmd
@@ -86,6 +89,8 @@ func (f *peerFlags) check() (map[string]string, error) {
 	case f.scope != "" && peering.CheckScope(v1beta1.WatchScope(f.scope)) != nil:
 		return nil, usage("--watch-scope must be %s or %s, not %q",
 			v1beta1.WatchNamespaces, v1beta1.WatchCluster, f.scope)
+	case f.agent != "" && peering.CheckAgent(peering.Agent(f.agent)) != nil:
+		return nil, usage("--agent must be %s or %s, not %q", peering.AgentOwn, peering.AgentShared, f.agent)
 	}
 	return labels, nil
 }
@@ -104,7 +109,7 @@ func (a *app) runPeer(ctx context.Context, f *peerFlags) error {
 	p := &peering.Peering{
 		Home: home, Away: away, HomeID: f.homeID, AwayID: f.clusterID,
 		Endpoint: away.Endpoint, AsPeer: away.As, NodeName: f.nodeName, NodeLabels: labels,
-		WatchScope: v1beta1.WatchScope(f.scope), TokenTTL: f.ttl, Report: a.progress,
+		WatchScope: v1beta1.WatchScope(f.scope), Agent: peering.Agent(f.agent), TokenTTL: f.ttl, Report: a.progress,
 	}
 	if f.server != "" {
 		p.Endpoint.Server = f.server

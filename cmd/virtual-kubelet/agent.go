@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,7 +20,6 @@ import (
 	"k8s.io/component-base/version"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/namespacemap"
@@ -47,6 +47,8 @@ type agent struct {
 	mirrors *reflection.Mirror // once set up
 	events  *reflection.Events // as well
 	scope   v1beta1.WatchScope
+	counts  prometheus.Registerer
+	shared  *shared // what the process has for all of its peerings; nil when there is one
 }
 
 // setUp registers everything with the manager; nothing works before that starts.
@@ -153,7 +155,7 @@ func (a *agent) pods() (*provider.Pods, error) {
 		Wide:     a.scope == v1beta1.WatchCluster,
 		Address:  addresses.Home,
 		Recorder: a.mgr.GetEventRecorder(recorderName),
-		Metrics:  provider.NewMetrics(metrics.Registry),
+		Metrics:  provider.NewMetrics(a.counts),
 		Clock:    a.opts.Clock(), Workers: a.opts.workers, Access: access,
 	})
 	return pods, onChange(a.mgr, &v1beta1.NamespaceOffloading{}, func(off *v1beta1.NamespaceOffloading) {
@@ -197,7 +199,7 @@ func (a *agent) twins(listeners ...namespacemap.Listener) error {
 	if err != nil {
 		return fmt.Errorf("make a client of the provider: %w", err)
 	}
-	counts, err := namespacemap.NewMetrics(metrics.Registry)
+	counts, err := namespacemap.NewMetrics(a.counts)
 	if err != nil {
 		return err
 	}
@@ -232,7 +234,7 @@ func (a *agent) renewal() error {
 	renewer := &peering.Renewer{
 		Home: a.mgr.GetClient(), Away: away, Secret: a.secret, HomeID: a.opts.clusterID, Tokens: a.away,
 		Clock: a.opts.Clock(), Jitter: rand.Float64,
-		Metrics: peering.NewMetrics(metrics.Registry, a.opts.remoteClusterID),
+		Metrics: peering.NewMetrics(a.counts, a.opts.remoteClusterID),
 		Doubts:  doubts,
 	}
 	return errors.Join(
@@ -246,7 +248,7 @@ func (a *agent) mirror(
 ) (*reflection.Mirror, error) {
 	home, homeErr := reflection.NewClient(a.home, nil)
 	away, awayErr := reflection.NewClient(a.away.Config(), a.away.HTTPClient())
-	counts, countsErr := reflection.NewMetrics(metrics.Registry)
+	counts, countsErr := a.reflectionCounts()
 	if err := errors.Join(homeErr, awayErr, countsErr); err != nil {
 		return nil, err
 	}
@@ -258,7 +260,7 @@ func (a *agent) mirror(
 	reports := a.reports()
 	mirror, err := reflection.New(reflection.Options{
 		Origin: a.opts.clusterID, Destination: a.opts.remoteClusterID,
-		Home: a.sources(home, "home"), Away: a.sources(away, a.opts.remoteClusterID), Policies: policies,
+		Home: a.homeSources(home), Away: a.sources(away, a.opts.remoteClusterID), Policies: policies,
 		Kinds: reflection.Kinds(reflection.Facts{
 			OurNode: view.ourNode, ClusterOf: view.clusterOf, Pods: view,
 			Reach: addresses.Away, LoadBalancerClasses: view.loadBalancerClasses,

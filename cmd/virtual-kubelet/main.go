@@ -16,8 +16,8 @@ func program() daemon.Program {
 	return daemon.Program{
 		Name:  "virtual-kubelet",
 		Short: "Make a provider look like nodes of this cluster",
-		Long: `virtual-kubelet, the agent, runs in the home cluster (the consumer), once per peering; of several
-replicas one leads.
+		Long: `virtual-kubelet, the agent, runs in the home cluster (the consumer), once per peering or, as the shared
+agent, once for several; of several replicas one leads.
 
 It serves every VirtualNode in the tenant namespace of its provider (liqo-tenant-<remote-cluster-id>): it keeps the
 Node and its lease, runs the pods bound to the Node in the twin namespaces at the provider and reports their status,
@@ -27,6 +27,9 @@ referenced Secrets into them, answers kubectl logs on --node-ip:--kubelet-port, 
 Its credential for the provider is the Secret that liqoctl peer has put into the tenant namespace.`,
 		Example: `  # In the home cluster, with the ServiceAccount liqo-tenant-milan/virtual-kubelet
   virtual-kubelet --cluster-id rome --remote-cluster-id milan --node-ip "$POD_IP"
+
+  # One for two providers, with the ServiceAccount liqo/virtual-kubelet
+  virtual-kubelet --cluster-id rome --remote-cluster-id milan,turin --node-ip "$POD_IP"
 
   # From outside, for development
   virtual-kubelet --kubeconfig agent.kubeconfig --cluster-id rome --remote-cluster-id milan --node-ip 127.0.0.1`,

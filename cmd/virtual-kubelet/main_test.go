@@ -18,6 +18,15 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		"with a certificate":      {[]string{"--tls-cert-file", "x", "--tls-private-key-file", "y"}, nil},
 		"an id that is no id":     {[]string{"--cluster-id", "Rome!"}, []string{"--cluster-id", "Rome!"}},
 		"peering with oneself":    {[]string{"--cluster-id", "milan"}, []string{"cannot peer with itself"}},
+		"several providers":       {[]string{"--remote-cluster-id", "turin,genoa"}, nil},
+		"one, for a shared agent": {[]string{"--shared"}, nil},
+		"one provider twice": {
+			[]string{"--remote-cluster-id", "turin,milan"}, []string{"--remote-cluster-id: milan is given twice"},
+		},
+		"more providers than ports": {
+			[]string{"--remote-cluster-id", "turin", "--kubelet-port", "65535"},
+			[]string{"--kubelet-port: must be between 1 and 65534, not 65535"},
+		},
 		"half a certificate":      {[]string{"--tls-cert-file", "x"}, []string{"must be given together"}},
 		"no workers":              {[]string{"--workers", "0"}, []string{"--workers: must be at least 1"}},
 		"nobody is ever released": {[]string{"--release-after", "0", "--unfit-for", "0"}, nil},
@@ -53,7 +62,7 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		"no rate":               {[]string{"--remote-api-qps", "0"}, []string{"--remote-api-qps: must be more than 0"}},
 		"a host for an address": {[]string{"--node-ip", "here"}, []string{"--node-ip", "here"}},
 		"every mistake at once": {
-			[]string{"--cluster-id", "", "--remote-cluster-id", "", "--kubelet-port", "70000", "--kube-api-burst", "0"},
+			[]string{"--cluster-id", "", "--remote-cluster-id", "Milan!", "--kubelet-port", "70000", "--kube-api-burst", "0"},
 			[]string{"--cluster-id", "--remote-cluster-id", "--kubelet-port", "70000", "--kube-api-burst"},
 		},
 	} {
@@ -73,6 +82,33 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAnAgentServesSomebody(t *testing.T) {
+	opts := defaults()
+	opts.clusterID, opts.nodeIP = "rome", "10.0.0.1"
+	err := opts.validate()
+	if want := "--remote-cluster-id: must be the id of a provider"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestWhichAgentIsShared(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ids    []string
+		shared bool
+		want   bool
+	}{
+		"of one provider":              {[]string{"milan"}, false, false},
+		"of several":                   {[]string{"milan", "turin"}, false, true},
+		"of one, as there may be more": {[]string{"milan"}, true, true},
+	} {
+		opts := defaults()
+		opts.remoteClusterIDs, opts.shared = tc.ids, tc.shared
+		if got := opts.isShared(); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 

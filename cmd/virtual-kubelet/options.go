@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -21,7 +22,10 @@ import (
 // options are what the command line says.
 type options struct {
 	daemon.Options
-	clusterID       string
+	clusterID        string
+	remoteClusterIDs []string
+	shared           bool
+	// remoteClusterID is the one of them that a part of the process serves, see [options.peerings].
 	remoteClusterID string
 
 	nodeIP      string
@@ -57,11 +61,18 @@ func defaults() *options {
 func (o *options) addFlags(fs *pflag.FlagSet) {
 	o.AddFlags(fs, "the provider's tenant namespace")
 	fs.StringVar(&o.clusterID, "cluster-id", o.clusterID, "Id of the home cluster.")
-	fs.StringVar(&o.remoteClusterID, "remote-cluster-id", o.remoteClusterID,
-		"Id of the provider; every VirtualNode in its tenant namespace is served.")
+	fs.StringSliceVar(&o.remoteClusterIDs, "remote-cluster-id", o.remoteClusterIDs,
+		"Id of the provider; every VirtualNode in its tenant namespace is served. Of several providers, repeated or "+
+			"comma-separated, this process is the shared agent.")
+	fs.BoolVar(&o.shared, "shared", o.shared,
+		"Be the shared agent, also of a single provider: act at home as the ServiceAccount "+
+			v1beta1.AgentServiceAccount+" of each tenant namespace, which liqoctl peer --agent shared allows the "+
+			"ServiceAccount "+v1beta1.AgentServiceAccount+" of namespace "+v1beta1.SystemNamespace+".")
 	fs.StringVar(&o.nodeIP, "node-ip", o.nodeIP,
 		"Address at which the home API server reaches this process; it becomes the Nodes' InternalIP.")
-	fs.IntVar(&o.kubeletPort, "kubelet-port", o.kubeletPort, "Port of the kubelet API (logs of pods).")
+	fs.IntVar(&o.kubeletPort, "kubelet-port", o.kubeletPort,
+		"Port of the kubelet API (logs of pods). The providers of a shared agent have it and the ports that follow, in "+
+			"the order in which they are given.")
 	fs.StringVar(&o.certFile, "tls-cert-file", o.certFile,
 		"Serving certificate of the kubelet API, read anew when it changes; when empty, each Node's is asked for by a "+
 			"CertificateSigningRequest and renewed.")
@@ -164,16 +175,39 @@ func (o *options) patience() []error {
 
 func (o *options) identities() []error {
 	var errs []error
-	for flag, id := range map[string]string{"cluster-id": o.clusterID, "remote-cluster-id": o.remoteClusterID} {
+	if err := naming.CheckClusterID(o.clusterID); err != nil {
+		errs = append(errs, fmt.Errorf("--cluster-id: %w", err))
+	}
+	if len(o.remoteClusterIDs) == 0 {
+		errs = append(errs, errors.New("--remote-cluster-id: must be the id of a provider"))
+	}
+	for i, id := range o.remoteClusterIDs {
 		if err := naming.CheckClusterID(id); err != nil {
-			errs = append(errs, fmt.Errorf("--%s: %w", flag, err))
+			errs = append(errs, fmt.Errorf("--remote-cluster-id: %w", err))
+		}
+		if id != "" && id == o.clusterID {
+			errs = append(errs, errors.New("--cluster-id and --remote-cluster-id are equal: "+
+				"a cluster cannot peer with itself"))
+		}
+		if slices.Contains(o.remoteClusterIDs[:i], id) {
+			errs = append(errs, fmt.Errorf("--remote-cluster-id: %s is given twice", id))
 		}
 	}
-	if o.clusterID != "" && o.clusterID == o.remoteClusterID {
-		errs = append(errs, errors.New("--cluster-id and --remote-cluster-id are equal: "+
-			"a cluster cannot peer with itself"))
-	}
 	return errs
+}
+
+// isShared says whether the process is the shared agent.
+func (o *options) isShared() bool { return o.shared || len(o.remoteClusterIDs) > 1 }
+
+// peerings returns the options of what serves each provider.
+func (o *options) peerings() []*options {
+	var all []*options
+	for i, id := range o.remoteClusterIDs {
+		one := *o
+		one.remoteClusterID, one.kubeletPort = id, o.kubeletPort+i
+		all = append(all, &one)
+	}
+	return all
 }
 
 func (o *options) endpoint() []error {
@@ -182,8 +216,8 @@ func (o *options) endpoint() []error {
 		errs = append(errs, fmt.Errorf("--node-ip: must be an IP address at which the API server reaches us, not %q",
 			o.nodeIP))
 	}
-	if o.kubeletPort < 1 || o.kubeletPort > 65535 {
-		errs = append(errs, fmt.Errorf("--kubelet-port: must be between 1 and 65535, not %d", o.kubeletPort))
+	if last := 65536 - max(1, len(o.remoteClusterIDs)); o.kubeletPort < 1 || o.kubeletPort > last {
+		errs = append(errs, fmt.Errorf("--kubelet-port: must be between 1 and %d, not %d", last, o.kubeletPort))
 	}
 	if (o.certFile == "") != (o.keyFile == "") {
 		errs = append(errs, errors.New("--tls-cert-file and --tls-private-key-file must be given together"))

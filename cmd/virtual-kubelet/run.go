@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -22,9 +23,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/cmd/internal/daemon"
 	"github.com/twinspace/twinspace/cmd/internal/failpoint"
 	"github.com/twinspace/twinspace/cmd/internal/leader"
 	"github.com/twinspace/twinspace/peering"
@@ -41,6 +44,13 @@ func run(ctx context.Context, opts *options) error {
 	if err != nil {
 		return err
 	}
+	if err := daemon.AwaitHome(ctx, config, opts.Clock()); err != nil {
+		return err
+	}
+	if opts.isShared() {
+		return runShared(ctx, opts, config)
+	}
+	opts = opts.peerings()[0]
 	lead, err := opts.Elect(config, v1beta1.TenantNamespace(opts.remoteClusterID), leaseName)
 	if err != nil {
 		return err
@@ -59,7 +69,9 @@ func run(ctx context.Context, opts *options) error {
 	}
 	// Asked once before anything is shown to anybody, or a restart would look like an outage. What it finds is in Err.
 	_ = away.Probe(ctx)
-	agent := &agent{opts: opts, mgr: mgr, home: home, away: away, secret: secret, scope: scope}
+	agent := &agent{
+		opts: opts, mgr: mgr, home: home, away: away, secret: secret, scope: scope, counts: metrics.Registry,
+	}
 	if err := errors.Join(
 		agent.setUp(),
 		mgr.AddHealthzCheck("ping", healthz.Ping),
@@ -102,9 +114,9 @@ func newManager(home *rest.Config, opts *options, lead *leader.Leader) (manager.
 	}
 	tenant := v1beta1.TenantNamespace(opts.remoteClusterID)
 	inTenant := cache.ByObject{Namespaces: map[string]cache.Config{tenant: {}}}
-	virtual, err := labels.NewRequirement(v1beta1.LabelRemoteClusterID, selection.Exists, nil)
+	nodes, err := virtualNodes(opts.remoteClusterID)
 	if err != nil {
-		return nil, fmt.Errorf("select virtual nodes: %w", err)
+		return nil, err
 	}
 	options := manager.Options{
 		Scheme: scheme,
@@ -113,9 +125,7 @@ func newManager(home *rest.Config, opts *options, lead *leader.Leader) (manager.
 			ByObject: map[client.Object]cache.ByObject{
 				&v1beta1.NamespaceMap{}: inTenant,
 				&v1beta1.VirtualNode{}:  inTenant,
-				&corev1.Node{}: {
-					Label: labels.NewSelector().Add(*virtual), Transform: theirsByLabel(opts.remoteClusterID),
-				},
+				&corev1.Node{}:          nodes,
 			},
 		},
 		// The credential is looked at once a minute, which is cheaper than a watch.
@@ -146,12 +156,23 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// theirsByLabel keeps Nodes of the given provider as they are, since managed fields tell which fields of a Node are
+// virtualNodes says what is cached of Nodes by who serves the given providers.
+func virtualNodes(providers ...string) (cache.ByObject, error) {
+	virtual, err := labels.NewRequirement(v1beta1.LabelRemoteClusterID, selection.Exists, nil)
+	if err != nil {
+		return cache.ByObject{}, fmt.Errorf("select virtual nodes: %w", err)
+	}
+	return cache.ByObject{
+		Label: labels.NewSelector().Add(*virtual), Transform: theirsByLabel(providers...),
+	}, nil
+}
+
+// theirsByLabel keeps Nodes of the given providers as they are, since managed fields tell which fields of a Node are
 // ours, and of Nodes of other providers whose they are.
-func theirsByLabel(provider string) func(any) (any, error) {
+func theirsByLabel(providers ...string) func(any) (any, error) {
 	return func(obj any) (any, error) {
 		node, ok := obj.(*corev1.Node)
-		if !ok || node.Labels[v1beta1.LabelRemoteClusterID] == provider {
+		if !ok || slices.Contains(providers, node.Labels[v1beta1.LabelRemoteClusterID]) {
 			return obj, nil
 		}
 		return &corev1.Node{ObjectMeta: metav1.ObjectMeta{

@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/twinspace/twinspace/provider"
 	"github.com/twinspace/twinspace/provider/serving"
@@ -22,7 +21,7 @@ func (a *agent) certified(server *provider.Server, home kubernetes.Interface) er
 	if server.CertFile != "" {
 		return nil
 	}
-	counts, err := serving.NewMetrics(metrics.Registry)
+	counts, err := serving.NewMetrics(a.counts)
 	if err != nil {
 		return err
 	}
