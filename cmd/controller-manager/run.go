@@ -30,6 +30,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/cmd/internal/daemon"
 	"github.com/twinspace/twinspace/cmd/internal/leader"
 	"github.com/twinspace/twinspace/eviction"
 	"github.com/twinspace/twinspace/namespacemap"
@@ -50,6 +51,9 @@ func run(ctx context.Context, opts *options) error {
 	ctrl.SetLogger(klog.NewKlogr())
 	config, err := opts.Config()
 	if err != nil {
+		return err
+	}
+	if err := daemon.AwaitHome(ctx, config, opts.Clock()); err != nil {
 		return err
 	}
 	lead, err := opts.Elect(config, v1beta1.SystemNamespace, leaseName)
