@@ -26,6 +26,8 @@ type record struct {
 	written *corev1.Pod
 	// since is when this process first had something to tell about the pod; see settle.
 	since time.Time
+	// parting is the same about nothing but that home deletes it.
+	parting time.Time
 	// at is when this process created or found the remote pod.
 	at time.Time
 	// released: it was told that the pod is released.

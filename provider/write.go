@@ -42,6 +42,9 @@ func (p *Pods) tell(ctx context.Context, w *work, lag translate.Lag) error {
 			return again{after: rest}
 		}
 	}
+	if rest := p.parting(w, &status); rest > 0 {
+		return again{after: rest}
+	}
 	return p.write(ctx, w, status)
 }
 
@@ -57,13 +60,29 @@ func (p *Pods) flag(ctx context.Context, w *work, do action) error {
 
 // settling returns for how long news that may soon be overtaken are still held back.
 func (p *Pods) settling(w *work) time.Duration {
+	return p.heldBack(w, func(r *record) *time.Time { return &r.since })
+}
+
+// parting is settling for a pod that home is deleting: that it is counts as a generation of its own, and how most of
+// them end is known within moments.
+func (p *Pods) parting(w *work, status *corev1.PodStatus) time.Duration {
+	if w.home.DeletionTimestamp == nil || !translate.OnlyObserved(&w.home.Status, status) ||
+		p.view().Mislabelled(w.home, status.Phase) {
+		return 0
+	}
+	return p.heldBack(w, func(r *record) *time.Time { return &r.parting })
+}
+
+// heldBack returns what is left of settle since it was first asked about the news whose time is given.
+func (p *Pods) heldBack(w *work, of func(*record) *time.Time) time.Duration {
 	var rest time.Duration
 	now := p.opts.Clock.Now()
 	p.memory.with(w.key, w.home.UID, func(r *record) {
-		if r.since.IsZero() {
-			r.since = now
+		since := of(r)
+		if since.IsZero() {
+			*since = now
 		}
-		rest = r.since.Add(settle).Sub(now)
+		rest = since.Add(settle).Sub(now)
 	})
 	return rest
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -48,6 +49,21 @@ func Follow(out *corev1.PodStatus, home, away *corev1.Pod, lag Lag) {
 		c := &out.Conditions[i]
 		c.ObservedGeneration = min(c.ObservedGeneration, observed)
 	}
+}
+
+// OnlyObserved tells whether a status has no other news than which generation of the home pod has been seen.
+func OnlyObserved(had, next *corev1.PodStatus) bool {
+	if had.ObservedGeneration == next.ObservedGeneration {
+		return false
+	}
+	rest := *next.DeepCopy()
+	rest.ObservedGeneration = had.ObservedGeneration
+	for i := range rest.Conditions {
+		if c := find(had.Conditions, rest.Conditions[i].Type); c != nil {
+			rest.Conditions[i].ObservedGeneration = c.ObservedGeneration
+		}
+	}
+	return equality.Semantic.DeepEqual(had, &rest)
 }
 
 // Patch is [StatusPatch] that also makes [v1beta1.LabelRemoteUnavailable] of the home pod so.

@@ -153,3 +153,48 @@ func afterPatch(t *testing.T, v View, home *corev1.Pod, status corev1.PodStatus)
 	}
 	return &got
 }
+
+func TestOnlyTheGenerationIsNews(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*corev1.PodStatus)
+		want   bool
+	}{
+		"nothing is new":          {change: func(*corev1.PodStatus) {}},
+		"a generation was seen":   {change: func(s *corev1.PodStatus) { s.ObservedGeneration = 3 }, want: true},
+		"in a condition, as well": {change: func(s *corev1.PodStatus) { observe(s, 3) }, want: true},
+		"in a condition only":     {change: func(s *corev1.PodStatus) { s.Conditions[0].ObservedGeneration = 3 }},
+		"it is not ready any more": {change: func(s *corev1.PodStatus) {
+			observe(s, 3).Status = corev1.ConditionFalse
+		}},
+		"it has failed": {change: func(s *corev1.PodStatus) {
+			observe(s, 3)
+			s.Phase = corev1.PodFailed
+		}},
+		"a condition is new": {change: func(s *corev1.PodStatus) {
+			s.ObservedGeneration = 3
+			s.Conditions = append(s.Conditions, corev1.PodCondition{Type: Offloaded})
+		}},
+		"a condition is gone": {change: func(s *corev1.PodStatus) { s.ObservedGeneration, s.Conditions = 3, nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			had := &corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{
+				{Type: corev1.PodReady, Status: corev1.ConditionTrue},
+			}}
+			observe(had, 2)
+			next, before := had.DeepCopy(), had.DeepCopy()
+			tc.change(next)
+			if got := OnlyObserved(had, next); got != tc.want {
+				t.Errorf("want %t, got %t", tc.want, got)
+			}
+			if diff := cmp.Diff(before, had); diff != "" {
+				t.Errorf("it was changed (-want, +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// observe sets the generation of a status and of its first condition, and returns that.
+func observe(s *corev1.PodStatus, generation int64) *corev1.PodCondition {
+	s.ObservedGeneration, s.Conditions[0].ObservedGeneration = generation, generation
+	return &s.Conditions[0]
+}
