@@ -255,7 +255,7 @@ func TestALostAnswerCostsNoSuccessorItsLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{}
 		c := s.client(t, appPod("db-0", "first"))
-		s.lose = func(call string) error {
+		s.lose = func(string) error {
 			if len(s.calls) > 1 {
 				return nil
 			}

@@ -65,7 +65,7 @@ func appChoices() []choice {
 			return w.apps(func(a *app) bool { return a.kind == deployment })
 		}, (*Plan).pause},
 		{"delete", 6, func(w *world) []site {
-			return w.apps(func(a *app) bool { return true })
+			return w.apps(func(*app) bool { return true })
 		}, (*Plan).deleteApp},
 		{"change the Service of", 5, func(w *world) []site {
 			return w.apps(func(a *app) bool { return a.service > 0 })

@@ -17,7 +17,7 @@ import (
 // How long users work in the test, and how long what they asked for may take then.
 const (
 	working = 45 * time.Second
-	settled = 3 * time.Minute
+	settled = 8 * time.Minute
 )
 
 // Without any fault, users of real clusters get all that they ask for, and nothing is left of what they took back.

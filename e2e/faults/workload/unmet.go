@@ -177,16 +177,7 @@ func isReady(p *corev1.Pod) bool {
 
 // app looks at what has pods, and at its pods.
 func (c *comparison) app(namespace string, want ExpectedApp, pods []*corev1.Pod) {
-	for _, p := range pods {
-		switch {
-		case p.DeletionTimestamp != nil:
-			c.say("pod %s/%s is still leaving", namespace, p.Name)
-		case !want.Waits && !isReady(p):
-			c.say("pod %s/%s is %s and not ready", namespace, p.Name, p.Status.Phase)
-		case !want.Waits && restarts(p) != want.Restarts:
-			c.say("pod %s/%s was restarted %d times, not %d", namespace, p.Name, restarts(p), want.Restarts)
-		}
-	}
+	c.pods(namespace, want, pods)
 	switch want.Kind {
 	case string(deployment):
 		c.deployment(namespace, want)
@@ -197,6 +188,20 @@ func (c *comparison) app(namespace string, want ExpectedApp, pods []*corev1.Pod)
 	}
 	if want.Service && !want.Waits {
 		c.endpoints("home", c.seen.Home, metav1.ObjectMeta{Namespace: namespace, Name: want.Name}, pods)
+	}
+}
+
+// pods looks at those pods of an app that have not ended.
+func (c *comparison) pods(namespace string, want ExpectedApp, pods []*corev1.Pod) {
+	for _, p := range pods {
+		switch {
+		case p.DeletionTimestamp != nil:
+			c.say("pod %s/%s is still leaving", namespace, p.Name)
+		case !want.Waits && !isReady(p):
+			c.say("pod %s/%s is %s and not ready", namespace, p.Name, p.Status.Phase)
+		case !want.Waits && restarts(p) != want.Restarts:
+			c.say("pod %s/%s was restarted %d times, not %d", namespace, p.Name, restarts(p), want.Restarts)
+		}
 	}
 }
 

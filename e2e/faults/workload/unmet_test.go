@@ -153,7 +153,7 @@ func TestWhatIsNotAsAskedForIsSaid(t *testing.T) {
 			also:   func(_ *world, ns *namespace) { ns.apps[0].paused = true },
 		},
 		"a Deployment is deleted, and its pod stays": {
-			change: func(home, away *View) { home.Deployments = nil },
+			change: func(home, _ *View) { home.Deployments = nil },
 			also:   func(_ *world, ns *namespace) { ns.apps = ns.apps[1:] },
 			want: []string{
 				"1 pods of shop/web are still there", "Service shop-consumer/web is still there on provider-1",
