@@ -26,17 +26,17 @@ func podsDiffer(home, away *corev1.Pod) string {
 		return "" // nothing changes any more
 	case h.Phase != a.Phase:
 		return fmt.Sprintf("home is %s, the remote pod %s", h.Phase, a.Phase)
-	case isTrue(a, corev1.PodReady) != isTrue(h, corev1.PodReady) && len(home.Spec.ReadinessGates) == 0:
-		return fmt.Sprintf("home is ready: %t, the remote pod: %t", isTrue(h, corev1.PodReady), isTrue(a, corev1.PodReady))
+	case isReady(a) != isReady(h) && len(home.Spec.ReadinessGates) == 0:
+		return fmt.Sprintf("home is ready: %t, the remote pod: %t", isReady(h), isReady(a))
 	case !slices.Equal(addresses(h), addresses(a)):
 		return fmt.Sprintf("home has the addresses %v, the remote pod %v", addresses(h), addresses(a))
 	}
 	return containersDiffer(containers(h), containers(a))
 }
 
-func isTrue(s *corev1.PodStatus, t corev1.PodConditionType) bool {
+func isReady(s *corev1.PodStatus) bool {
 	return slices.ContainsFunc(s.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == t && c.Status == corev1.ConditionTrue
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 	})
 }
 

@@ -40,7 +40,7 @@ func TestPodsDiffer(t *testing.T) {
 	}{
 		"not at all": {runs(), runs(), ""},
 		"home still says that the provider cannot be reached": {
-			runs(func(pod *corev1.Pod) { pod.Labels = map[string]string{v1beta1.LabelRemoteUnavailable: "true"} }), runs(),
+			runs(cutOff), runs(),
 			"home says that the provider cannot be reached",
 		},
 		"in phase": {runs(), runs(phase(corev1.PodFailed)), "home is Running, the remote pod Failed"},
@@ -52,14 +52,24 @@ func TestPodsDiffer(t *testing.T) {
 		},
 		"in readiness": {runs(unready), runs(), "home is ready: false, the remote pod: true"},
 		"in readiness, for a gate that home judges": {runs(unready, gated), runs(), ""},
-		"in readiness that home should not have":    {runs(), runs(unready), "home is ready: true, the remote pod: false"},
+		"in readiness that home should not have": {
+			runs(), runs(unready), "home is ready: true, the remote pod: false",
+		},
 		"in conditions that are each cluster's own": {runs(scheduled), runs(), ""},
-		"in addresses":                               {runs(second), runs(), "home has the addresses [10.0.0.1 fd00::1], the remote pod [10.0.0.1]"},
-		"in a container that home does not know":     {runs(none), runs(), "home does not know container app"},
-		"in a container that the provider forgot":    {runs(), runs(none), ""},
-		"in restarts":                                {runs(), runs(app(restarted)), "container app was restarted 2 times, and home says 1"},
-		"in the state of a container":                {runs(), runs(app(ended)), "container app is in another state than home says"},
-		"in the readiness of a container":            {runs(), runs(app(busy)), "container app is in another state than home says"},
+		"in addresses": {
+			runs(second), runs(), "home has the addresses [10.0.0.1 fd00::1], the remote pod [10.0.0.1]",
+		},
+		"in a container that home does not know":  {runs(none), runs(), "home does not know container app"},
+		"in a container that the provider forgot": {runs(), runs(none), ""},
+		"in restarts": {
+			runs(), runs(app(restarted)), "container app was restarted 2 times, and home says 1",
+		},
+		"in the state of a container": {
+			runs(), runs(app(ended)), "container app is in another state than home says",
+		},
+		"in the readiness of a container": {
+			runs(), runs(app(busy)), "container app is in another state than home says",
+		},
 		"in the image of a container, as pulled":     {runs(), runs(app(pulled)), ""},
 		"in what the user says of them: not our job": {runs(labelled), runs(), ""},
 	} {
@@ -69,6 +79,10 @@ func TestPodsDiffer(t *testing.T) {
 			}
 		})
 	}
+}
+
+func cutOff(pod *corev1.Pod) {
+	pod.Labels = map[string]string{v1beta1.LabelRemoteUnavailable: "true"}
 }
 
 func scheduled(pod *corev1.Pod) {
@@ -106,7 +120,8 @@ func TestServicesDiffer(t *testing.T) {
 			"the copy is of type ClusterIP, not NodePort",
 		},
 		"in selector": {
-			corev1.ServiceSpec{Selector: map[string]string{"app": "a"}}, corev1.ServiceSpec{}, "the copy selects other pods",
+			corev1.ServiceSpec{Selector: map[string]string{"app": "a"}}, corev1.ServiceSpec{},
+			"the copy selects other pods",
 		},
 		"in the name elsewhere": {
 			corev1.ServiceSpec{ExternalName: "a"}, corev1.ServiceSpec{ExternalName: "b"}, "the copy is for b, not a",
@@ -117,7 +132,8 @@ func TestServicesDiffer(t *testing.T) {
 		},
 		"in ports": {
 			corev1.ServiceSpec{Ports: []corev1.ServicePort{port("a", 1), port("b", 2)}},
-			corev1.ServiceSpec{Ports: []corev1.ServicePort{port("b", 2)}}, "the copy has ports [b  2 2], not [a  1 1 b  2 2]",
+			corev1.ServiceSpec{Ports: []corev1.ServicePort{port("b", 2)}},
+			"the copy has ports [b  2 2], not [a  1 1 b  2 2]",
 		},
 		"in the order of ports": {
 			corev1.ServiceSpec{Ports: []corev1.ServicePort{port("a", 1), port("b", 2)}},

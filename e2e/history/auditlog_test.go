@@ -13,7 +13,8 @@ import (
 )
 
 func auditLine(verb, name string) string {
-	return fmt.Sprintf(`{"kind":"Event","stage":"ResponseComplete","verb":%q,"objectRef":{"resource":"pods","name":%q},`+
+	return fmt.Sprintf(`{"kind":"Event","stage":"ResponseComplete","verb":%q,`+
+		`"objectRef":{"resource":"pods","name":%q},`+
 		`"stageTimestamp":"2026-01-01T00:00:01.000000Z"}`+"\n", verb, name)
 }
 
@@ -52,7 +53,8 @@ func TestAnAuditLogIsFollowedThroughItsRotation(t *testing.T) {
 	}
 	reads()
 	half := auditLine("patch", "b")
-	appendTo(path, auditLine("create", "a")+auditLine("get", "a")+auditLine("watch", "a")+auditLine("list", "a")+half[:30])
+	reading := auditLine("get", "a") + auditLine("watch", "a") + auditLine("list", "a")
+	appendTo(path, auditLine("create", "a")+reading+half[:30])
 	reads("1767225601 create a")
 	appendTo(path, half[30:])
 	reads("1767225601 patch b")

@@ -62,7 +62,8 @@ func (c *canaries) count() int { return len(c.known) }
 // add begins to look for a canary.
 func (c *canaries) add(bird canary) error {
 	if len(bird.Text) < shortest+2 {
-		return fmt.Errorf("the canary of %s is too short to be told from chance: it needs %d bytes", bird.Why, shortest+2)
+		const says = "the canary of %s is too short to be told from chance: it needs %d bytes"
+		return fmt.Errorf(says, bird.Why, shortest+2)
 	}
 	c.known = append(c.known, bird)
 	for _, form := range bird.forms() {

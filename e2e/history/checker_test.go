@@ -117,7 +117,8 @@ func TestWhatIsNoRecordIsRefused(t *testing.T) {
 		},
 		"a canary that is too short": {
 			func(dir string) error {
-				return os.WriteFile(filepath.Join(dir, "canaries.jsonl"), []byte(`{"why":"x","text":"123456789"}`), 0o600)
+				text := []byte(`{"why":"x","text":"123456789"}`)
+				return os.WriteFile(filepath.Join(dir, "canaries.jsonl"), text, 0o600)
 			},
 			"the canary of x is too short to be told from chance: it needs 10 bytes",
 		},
@@ -148,8 +149,10 @@ func TestAFaultExcusesWhileItLasts(t *testing.T) {
 		"within its bound": {
 			begun().note(fault).at(5).note(healed).at(9).home("1", pending).home("1", running), excused,
 		},
-		"after its bound":      {begun().note(fault).at(5).note(healed).at(19).home("1", pending), violates(back)},
-		"something else":       {begun().note(fault).at(9).home("1", failed).homeGone().at(20).rest(5), violates(orphan)},
+		"after its bound": {begun().note(fault).at(5).note(healed).at(19).home("1", pending), violates(back)},
+		"something else": {
+			begun().note(fault).at(9).home("1", failed).homeGone().at(20).rest(5), violates(orphan),
+		},
 		"the end of another":   {begun().note(fault).at(5).healed(3).at(19).home("1", pending), excused},
 		"another pod, by name": {begun().note(about(fault, "shop/db-1")).at(9).home("1", pending), violates(back)},
 		"this pod, by name":    {begun().note(about(fault, "shop/db-0")).at(9).home("1", pending), excused},

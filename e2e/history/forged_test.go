@@ -216,7 +216,8 @@ func (f *forgery) cut() *forgery {
 }
 
 func (f *forgery) rest(bound int) *forgery {
-	return f.note(history.Note{Kind: history.Rest, Bound: metav1.Duration{Duration: time.Duration(bound) * time.Second}})
+	within := metav1.Duration{Duration: time.Duration(bound) * time.Second}
+	return f.note(history.Note{Kind: history.Rest, Bound: within})
 }
 
 // gap is that nobody listened to a resource since then; what follows is told by a list.

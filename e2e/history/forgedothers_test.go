@@ -18,7 +18,7 @@ import (
 )
 
 func planted(kind history.NoteKind) history.Note {
-	return history.Note{Kind: kind, Cluster: b, Resource: maps_, Object: "shop-home/settings"}
+	return history.Note{Kind: kind, Cluster: b, Resource: cm, Object: "shop-home/settings"}
 }
 
 func TestForeignObjectsAreLeftAlone(t *testing.T) { // I6
@@ -28,23 +28,23 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) { // I6
 		m.Data["key"] = value
 		return m
 	}
-	there := func() *forgery { return forge().at(1).offloaded().is(b, maps_, theirs("1")) }
+	there := func() *forgery { return forge().at(1).offloaded().is(b, cm, theirs("1")) }
 	lab := func() *forgery { return there().note(planted(history.Foreign)).at(10) }
-	ref := auditv1.ObjectReference{Resource: maps_, Namespace: "shop-home", Name: "settings"}
+	ref := auditv1.ObjectReference{Resource: cm, Namespace: "shop-home", Name: "settings"}
 	forged{
 		"nobody touches it":   {lab(), verdict{}},
-		"somebody changes it": {lab().is(b, maps_, theirs("2")), violates(touched + "changed")},
-		"somebody deletes it": {lab().gone(b, maps_, "shop-home/settings"), violates(touched + "deleted")},
+		"somebody changes it": {lab().is(b, cm, theirs("2")), violates(touched + "changed")},
+		"somebody deletes it": {lab().gone(b, cm, "shop-home/settings"), violates(touched + "deleted")},
 		"somebody puts it back": {
-			lab().gone(b, maps_, "shop-home/settings").is(b, maps_, theirs("1")), violates(touched + "deleted"),
+			lab().gone(b, cm, "shop-home/settings").is(b, cm, theirs("1")), violates(touched + "deleted"),
 		},
 		"the lab takes it away": {
-			lab().note(planted(history.Released)).at(11).gone(b, maps_, "shop-home/settings"), verdict{},
+			lab().note(planted(history.Released)).at(11).gone(b, cm, "shop-home/settings"), verdict{},
 		},
 		"it is listed once more":   {listed(lab()), verdict{}},
-		"the note comes before it": {forge().note(planted(history.Foreign)).at(5).is(b, maps_, theirs("1")), verdict{}},
+		"the note comes before it": {forge().note(planted(history.Foreign)).at(5).is(b, cm, theirs("1")), verdict{}},
 		"its namespace goes, and it with that": {
-			lab().gone(b, maps_, "shop-home/settings").at(11).gone(b, "namespaces", "/shop-home"), verdict{},
+			lab().gone(b, cm, "shop-home/settings").at(11).gone(b, "namespaces", "/shop-home"), verdict{},
 		},
 		"its namespace goes, and is what was planted": {
 			there().note(history.Note{Kind: history.Foreign, Cluster: b, Resource: "namespaces", Object: "theirs"}).
@@ -52,30 +52,30 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) { // I6
 			violates("I6: foreign namespaces theirs on b was deleted"),
 		},
 		"our agent changes what nobody planted": {
-			there().at(10).asked(b, agent, "patch", ref).is(b, maps_, theirs("2")),
+			there().at(10).asked(b, agent, "patch", ref).is(b, cm, theirs("2")),
 			violates(touched + "changed by " + agent),
 		},
 		"our agent deletes what nobody planted, which is heard first": {
-			there().at(10).gone(b, maps_, "shop-home/settings").at(11).asked(b, agent, "delete", ref),
+			there().at(10).gone(b, cm, "shop-home/settings").at(11).asked(b, agent, "delete", ref),
 			violates(touched + "deleted by " + agent),
 		},
 		"its owner changes it": {
-			there().at(10).asked(b, "kubernetes-admin", "update", ref).is(b, maps_, theirs("2")), verdict{},
+			there().at(10).asked(b, "kubernetes-admin", "update", ref).is(b, cm, theirs("2")), verdict{},
 		},
 		"our agent asks, and is refused; its owner changes it": {
 			refused(there().at(10).asked(b, agent, "patch", ref)).asked(b, "kubernetes-admin", "update", ref).
-				is(b, maps_, theirs("2")),
+				is(b, cm, theirs("2")),
 			verdict{},
 		},
 		"our agent changed what is ours": {
-			there().is(b, maps_, mirrored(settings("m", "1"))).is(home, maps_, settings("m", "1")).
-				at(10).asked(b, agent, "patch", ref).is(b, maps_, mirrored(settings("m", "2"))),
+			there().is(b, cm, mirrored(settings("m", "1"))).is(home, cm, settings("m", "1")).
+				at(10).asked(b, agent, "patch", ref).is(b, cm, mirrored(settings("m", "2"))),
 			verdict{},
 		},
 		"our agent changed another at that time": {
 			there().at(10).asked(b, agent, "patch", auditv1.ObjectReference{
 				Resource: "secrets", Namespace: "shop-home", Name: "settings",
-			}).is(b, maps_, theirs("2")),
+			}).is(b, cm, theirs("2")),
 			verdict{},
 		},
 	}.check(t)
@@ -84,7 +84,7 @@ func TestForeignObjectsAreLeftAlone(t *testing.T) { // I6
 // listed is that everything is told again, as it was.
 func listed(f *forgery) *forgery {
 	for _, e := range f.entries {
-		if e.Source == maps_ {
+		if e.Source == cm {
 			f.write(e)
 		}
 	}
@@ -136,11 +136,11 @@ func TestAThousandObjectsMoreMayBeWrittenOnceMore(t *testing.T) {
 	for i := range 1001 {
 		m := settings("m", "1")
 		m.Name += string(rune('a'+i%26)) + strings.Repeat("x", i/26)
-		f.is(b, maps_, mirrored(m))
+		f.is(b, cm, mirrored(m))
 	}
 	f.at(10).note(history.Note{Kind: history.IdleBegin})
 	for range 2 {
-		f.asked(b, agent, "patch", auditv1.ObjectReference{Resource: maps_})
+		f.asked(b, agent, "patch", auditv1.ObjectReference{Resource: cm})
 	}
 	v := f.at(40).note(history.Note{Kind: history.IdleEnd}).check(t)
 	if len(v.Violations) > 0 || v.Judged[history.I10] != 1 {
@@ -170,7 +170,8 @@ func TestASecretShowsUpNowhere(t *testing.T) { // I11
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := forge().record(t)
-			write(t, filepath.Join(dir, "canaries.jsonl"), map[string]string{"why": "Secret shop/password", "text": bird})
+			write(t, filepath.Join(dir, "canaries.jsonl"),
+				map[string]string{"why": "Secret shop/password", "text": bird})
 			path := filepath.Join(dir, test.file)
 			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 				t.Fatal(err)

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	maps_       = "configmaps"
+	cm          = "configmaps"
 	offloadings = "namespaceoffloadings.offloading.liqo.io"
-	slices_     = "endpointslices.discovery.k8s.io"
+	eps         = "endpointslices.discovery.k8s.io"
 )
 
 func both(address string) func(*corev1.Pod) {
@@ -26,8 +26,8 @@ func TestAtRestWhatIsOursHasItsSource(t *testing.T) { // I3
 	const orphan = "I3: configmaps shop-home/settings on b has no source at home"
 	const rested, healed = ", 10s after nobody did anything any more", ", 15s after the end of cut b"
 	copied := func() *forgery {
-		return forge().at(1).offloaded().is(home, maps_, settings("m", "1")).
-			is(b, maps_, mirrored(settings("m", "1"))).is(c, maps_, mirrored(settings("m", "1")))
+		return forge().at(1).offloaded().is(home, cm, settings("m", "1")).
+			is(b, cm, mirrored(settings("m", "1"))).is(c, cm, mirrored(settings("m", "1")))
 	}
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data", UID: "claim"}}
 	volume := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv"}, Spec: corev1.PersistentVolumeSpec{
@@ -43,33 +43,33 @@ func TestAtRestWhatIsOursHasItsSource(t *testing.T) { // I3
 	forged{
 		"each has": {copied().at(20).rest(10).at(40).home("1", pending), verdict{}},
 		"a copy stays behind": {
-			copied().at(10).gone(home, maps_, "shop/settings").gone(c, maps_, "shop-home/settings").
+			copied().at(10).gone(home, cm, "shop/settings").gone(c, cm, "shop-home/settings").
 				at(20).rest(10),
 			violates(orphan + rested),
 		},
 		"a copy of what home never had": {
-			forge().at(1).is(b, maps_, mirrored(settings("m", "1"))).at(20).rest(10), violates(orphan + rested),
+			forge().at(1).is(b, cm, mirrored(settings("m", "1"))).at(20).rest(10), violates(orphan + rested),
 		},
 		"a copy of another object of the same name": {
-			forge().at(1).is(home, maps_, settings("new", "1")).is(b, maps_, mirrored(settings("m", "1"))).at(20).rest(10),
+			forge().at(1).is(home, cm, settings("new", "1")).is(b, cm, mirrored(settings("m", "1"))).at(20).rest(10),
 			violates(orphan + rested),
 		},
-		"somebody else's object": {forge().at(1).is(b, maps_, foreign).at(20).rest(10), verdict{}},
+		"somebody else's object": {forge().at(1).is(b, cm, foreign).at(20).rest(10), verdict{}},
 		"a copy stays behind, and nobody is at rest yet": {
-			copied().at(10).gone(home, maps_, "shop/settings"), verdict{},
+			copied().at(10).gone(home, cm, "shop/settings"), verdict{},
 		},
 		"a copy stays behind a fault": {
-			copied().at(8).cut().at(10).gone(home, maps_, "shop/settings").gone(c, maps_, "shop-home/settings").
+			copied().at(8).cut().at(10).gone(home, cm, "shop/settings").gone(c, cm, "shop-home/settings").
 				at(20).healed(15).at(50).home("1", pending),
 			violates(orphan + healed),
 		},
 		"its source went after the end of the fault, which says nothing about it": {
-			copied().at(8).cut().at(20).healed(15).at(22).gone(home, maps_, "shop/settings").
+			copied().at(8).cut().at(20).healed(15).at(22).gone(home, cm, "shop/settings").
 				at(50).home("1", pending),
 			verdict{},
 		},
 		"another fault has begun meanwhile": {
-			copied().at(8).cut().at(10).gone(home, maps_, "shop/settings").at(20).healed(15).at(30).cut().
+			copied().at(8).cut().at(10).gone(home, cm, "shop/settings").at(20).healed(15).at(30).cut().
 				at(50).home("1", pending),
 			verdict{},
 		},
@@ -84,8 +84,8 @@ func TestAtRestWhatIsOursHasItsSource(t *testing.T) { // I3
 				"I8: home pod shop/db-0 left before its remote pod did on b"),
 		},
 		"a twin of a namespace that has gone": {
-			forge().at(1).offloaded().at(5).gone(home, offloadings, "shop/offloading").gone(home, "namespaces", "/shop").
-				gone(c, "namespaces", "/shop-home").at(20).rest(10),
+			forge().at(1).offloaded().at(5).gone(home, offloadings, "shop/offloading").
+				gone(home, "namespaces", "/shop").gone(c, "namespaces", "/shop-home").at(20).rest(10),
 			violates("I3: twin shop-home on b has no namespace at home" + rested),
 		},
 		"a twin of a namespace that was force-finalized and made again": {
@@ -145,7 +145,7 @@ func TestBothSidesAgreeAfterAFault(t *testing.T) { // I9
 	agreed := func() *forgery { return begun().at(5).cut() }
 	healing := func(f *forgery) *forgery { return f.at(20).healed(15).at(60).home("2", pending, named("other")) }
 	copied := func(cluster, value string, f *forgery) *forgery {
-		return f.is(cluster, maps_, mirrored(settings("m", value)))
+		return f.is(cluster, cm, mirrored(settings("m", value)))
 	}
 	unavailable := func(pod *corev1.Pod) { pod.Labels = map[string]string{v1beta1.LabelRemoteUnavailable: "true"} }
 	forged{
@@ -186,23 +186,25 @@ func TestBothSidesAgreeAfterAFault(t *testing.T) { // I9
 			verdict{},
 		},
 		"a ConfigMap was edited meanwhile": {
-			healing(copied(b, "1", copied(c, "2", agreed().offloaded().is(home, maps_, settings("m", "1")).
-				at(10).is(home, maps_, settings("m", "2"))))),
+			healing(copied(b, "1", copied(c, "2", agreed().offloaded().is(home, cm, settings("m", "1")).
+				at(10).is(home, cm, settings("m", "2"))))),
 			violates("I9: configmaps shop/settings and its copy on b disagree: the copy has other data" + healed),
 		},
 		"a ConfigMap was edited meanwhile, and so was its copy": {
-			healing(copied(b, "2", copied(c, "2", agreed().offloaded().is(home, maps_, settings("m", "2"))))), verdict{},
+			healing(copied(b, "2", copied(c, "2", agreed().offloaded().is(home, cm, settings("m", "2"))))),
+			verdict{},
 		},
 		"a ConfigMap has no copy": {
-			healing(copied(c, "1", agreed().offloaded().is(home, maps_, settings("m", "1")))),
+			healing(copied(c, "1", agreed().offloaded().is(home, cm, settings("m", "1")))),
 			violates("I9: configmaps shop/settings has no copy on b" + healed),
 		},
 		"a ConfigMap stays at home, as its user wants": {
-			healing(agreed().offloaded().is(home, maps_, annotated(settings("m", "1"), v1beta1.AnnotationSkipReflection))),
+			healing(agreed().offloaded().
+				is(home, cm, annotated(settings("m", "1"), v1beta1.AnnotationSkipReflection))),
 			verdict{},
 		},
 		"a ConfigMap has no copy where its name is taken": {
-			healing(copied(c, "1", agreed().offloaded().is(home, maps_, settings("m", "1")).is(b, maps_, taken()))),
+			healing(copied(c, "1", agreed().offloaded().is(home, cm, settings("m", "1")).is(b, cm, taken()))),
 			verdict{},
 		},
 		"a Secret that nobody needs has no copy": {
@@ -260,40 +262,41 @@ func TestServicesHaveTheSameEndpointsEverywhere(t *testing.T) { // I9
 		f := forge().at(1).offloaded().is(home, "services", service()).is(b, "services", mirrored(service())).
 			is(c, "services", mirrored(service()))
 		for _, cluster := range []string{home, c} {
-			f.is(cluster, slices_, slice(namespaceIn(cluster), "web-1", true, "10.1.0.1", "10.2.0.1"))
+			f.is(cluster, eps, slice(namespaceIn(cluster), "web-1", true, "10.1.0.1", "10.2.0.1"))
 		}
 		return f
 	}
 	own := func() client.Object { return slice("shop-home", "own", true, "10.1.0.1") }
 	forged{
 		"divided otherwise": {
-			served().is(b, slices_, own()).is(b, slices_, slice("shop-home", "others", true, "10.2.0.1")).at(20).rest(10),
+			served().is(b, eps, own()).is(b, eps, slice("shop-home", "others", true, "10.2.0.1")).
+				at(20).rest(10),
 			verdict{},
 		},
 		"one is missing": {
-			served().is(b, slices_, own()).at(20).rest(10),
+			served().is(b, eps, own()).at(20).rest(10),
 			violates(other + "10.2.0.1 is missing there, and ready at home" + rested),
 		},
 		"one is there twice": {
-			served().is(b, slices_, own()).is(b, slices_, slice("shop-home", "others", true, "10.1.0.1", "10.2.0.1")).
+			served().is(b, eps, own()).is(b, eps, slice("shop-home", "others", true, "10.1.0.1", "10.2.0.1")).
 				at(20).rest(10),
 			violates(other + "10.1.0.1 is ready and ready there, and ready at home" + rested),
 		},
 		"one is not ready there": {
-			served().is(b, slices_, own()).is(b, slices_, slice("shop-home", "others", false, "10.2.0.1")).
+			served().is(b, eps, own()).is(b, eps, slice("shop-home", "others", false, "10.2.0.1")).
 				at(20).rest(10),
 			violates(other + "10.2.0.1 is not ready there, and ready at home" + rested),
 		},
-		"one has changed just now": {served().at(20).rest(10).at(26).is(b, slices_, own()), verdict{}},
+		"one has changed just now": {served().at(20).rest(10).at(26).is(b, eps, own()), verdict{}},
 		"the copy is for other ports": {
-			served().is(b, slices_, own()).is(b, slices_, slice("shop-home", "others", true, "10.2.0.1")).
+			served().is(b, eps, own()).is(b, eps, slice("shop-home", "others", true, "10.2.0.1")).
 				is(b, "services", func() *corev1.Service {
 					s := mirrored(service())
 					s.Spec.Ports[0].Port = 1
 					return s
 				}()).at(20).rest(10),
-			violates("I9: services shop/web and its copy on b disagree: the copy has ports [http  1 8080], not [http  80 8080]" +
-				rested),
+			violates("I9: services shop/web and its copy on b disagree: the copy has ports [http  1 8080], " +
+				"not [http  80 8080]" + rested),
 		},
 	}.check(t)
 }

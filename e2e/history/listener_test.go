@@ -200,7 +200,8 @@ func TestWhatAListenerMissesIsAGap(t *testing.T) {
 			l.server.lists <- listOf(20, thing("same", "1", 1), thing("changed", "2", 12), thing("replaced", "5", 14),
 				thing("new", "6", 15))
 			l.hears("+6s gap since +0s", "+6s DELETED gone/3@3 since +0s", "+6s DELETED replaced/4@4 since +0s",
-				"+6s ADDED replaced/5@14 since +0s", "+6s MODIFIED changed/2@12 since +0s", "+6s ADDED new/6@15 since +0s")
+				"+6s ADDED replaced/5@14 since +0s", "+6s MODIFIED changed/2@12 since +0s",
+				"+6s ADDED new/6@15 since +0s")
 		})
 	}
 }

@@ -29,7 +29,8 @@ func (v *visit) missingTwins(c *cluster) {
 		if !slices.ContainsFunc(twins, func(t twin) bool {
 			return t.home == o.Namespace && t.uid == namespace.UID && t.DeletionTimestamp == nil
 		}) {
-			v.found(I9, home, resourceOffloadings, o, fmt.Sprintf("namespace %s has no twin on %s", o.Namespace, c.name))
+			says := fmt.Sprintf("namespace %s has no twin on %s", o.Namespace, c.name)
+			v.found(I9, home, resourceOffloadings, o, says)
 		}
 	}
 }

@@ -66,7 +66,8 @@ func has(counts map[string]int32, name string) bool {
 func (l *life) find(i Invariant, at time.Time, says string) finding {
 	return finding{
 		Violation: Violation{
-			Invariant: i, At: at, Cluster: l.cluster, Resource: resourcePods, Object: l.String(), UID: l.uid, Says: says,
+			Invariant: i, At: at, Cluster: l.cluster, Resource: resourcePods, Object: l.String(), UID: l.uid,
+			Says: says,
 		},
 		key: fmt.Sprint(i, l.cluster, l.uid, says),
 	}

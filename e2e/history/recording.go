@@ -113,23 +113,23 @@ func (r *Recording) prepare(opts RecordingOptions) error {
 // everywhere is what is listened to on all clusters: all that our components write, and what pods come from. Leases are
 // left out: they only say that somebody lives.
 func everywhere() []schema.GroupVersionResource {
-	group := func(group, version string, resources ...string) []schema.GroupVersionResource {
+	group := func(group string, resources ...string) []schema.GroupVersionResource {
 		var out []schema.GroupVersionResource
 		for _, resource := range resources {
-			out = append(out, schema.GroupVersionResource{Group: group, Version: version, Resource: resource})
+			out = append(out, schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource})
 		}
 		return out
 	}
 	var out []schema.GroupVersionResource
 	for _, some := range [][]schema.GroupVersionResource{
-		group("", "v1", "pods", "namespaces", "nodes", "configmaps", "secrets", "services", "events",
+		group("", "pods", "namespaces", "nodes", "configmaps", "secrets", "services", "events",
 			"persistentvolumeclaims", "persistentvolumes", "serviceaccounts"),
-		group("discovery.k8s.io", "v1", "endpointslices"),
-		group("networking.k8s.io", "v1", "ingresses", "networkpolicies"),
-		group("policy", "v1", "poddisruptionbudgets"),
-		group("apps", "v1", "deployments", "replicasets", "statefulsets"),
-		group("batch", "v1", "jobs"),
-		group("rbac.authorization.k8s.io", "v1", "rolebindings"),
+		group("discovery.k8s.io", "endpointslices"),
+		group("networking.k8s.io", "ingresses", "networkpolicies"),
+		group("policy", "poddisruptionbudgets"),
+		group("apps", "deployments", "replicasets", "statefulsets"),
+		group("batch", "jobs"),
+		group("rbac.authorization.k8s.io", "rolebindings"),
 	} {
 		out = append(out, some...)
 	}

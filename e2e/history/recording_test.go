@@ -167,7 +167,7 @@ func audited(t *testing.T, path string) {
 			t.Errorf("the audit log has a gap: %v", e.Gap)
 		case a.Verb == "get" || a.Verb == "list" || a.Verb == "watch":
 			t.Errorf("a read is recorded: %s", a.RequestURI)
-		case a.ObjectRef != nil && a.ObjectRef.Resource == maps_ && a.ObjectRef.Namespace == "shop":
+		case a.ObjectRef != nil && a.ObjectRef.Resource == cm && a.ObjectRef.Namespace == "shop":
 			if a.Verb == "create" {
 				created++
 			}

@@ -19,7 +19,8 @@ type strangers struct {
 	slack time.Duration
 	// planted are those of the lab, by place, with the UID and version that they have to keep.
 	planted map[place]*object
-	// touched are changes of foreign objects in twins, and requests the writes of ours and of others to the same places.
+	// touched are changes of foreign objects in twins, and requests the writes of ours and of others to the same
+	// places.
 	touched  []touch
 	requests map[place][]request
 	out      []finding

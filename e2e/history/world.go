@@ -61,15 +61,6 @@ func (c *cluster) in(namespace, resource string) []*object {
 
 func (c *cluster) get(resource, key string) *object { return c.objects[resource][key] }
 
-// size is how many objects there are.
-func (c *cluster) size() int {
-	n := 0
-	for _, byKey := range c.objects {
-		n += len(byKey)
-	}
-	return n
-}
-
 // world is what all API servers have.
 type world struct {
 	home string
