@@ -16,8 +16,8 @@ func upFlags(cmd *cobra.Command, opts *env.Options) {
 	cmd.Flags().IntVar(&opts.Nodes, "nodes", 3, "how many nodes each cluster has")
 	cmd.Flags().BoolVar(&opts.Exec, "exec", false, "let commands run in pods: they run on this machine, as you, "+
 		"also for others who can reach its loopback addresses")
-	cmd.Flags().BoolVar(&opts.Gateways, "gateways", false, "let links read requests, so that they can withhold answers "+
-		"and refuse what is too much, and put one in front of home too")
+	cmd.Flags().BoolVar(&opts.Gateways, "gateways", false,
+		"let links read requests, to withhold answers and to refuse what is too much, and put one in front of home too")
 	cmd.Flags().IntVar(&opts.Replicas, "replicas", 1, "how many processes our controller-manager and each agent have")
 	cmd.Flags().BoolVar(&opts.Peer, "peer", true, "start our components and peer the consumer with every provider")
 }

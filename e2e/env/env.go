@@ -100,17 +100,8 @@ const (
 )
 
 func (o *Options) complete() error {
-	if o.Providers < 0 || o.Providers > maxProviders {
-		return &UsageError{fmt.Sprintf("providers must be between 0 and %d, not %d", maxProviders, o.Providers)}
-	}
-	if o.Nodes < 0 || o.Nodes > maxNodes {
-		return &UsageError{fmt.Sprintf("nodes must be between 0 and %d, not %d", maxNodes, o.Nodes)}
-	}
-	if o.Replicas < 0 || o.Replicas > maxReplicas {
-		return &UsageError{fmt.Sprintf("replicas must be between 0 and %d, not %d", maxReplicas, o.Replicas)}
-	}
-	if o.Peer && o.Bare {
-		return &UsageError{"bare API servers cannot be peered"}
+	if err := o.possible(); err != nil {
+		return err
 	}
 	var err error
 	if o.Dir, err = canonicalDir(o.Dir); err != nil {
@@ -131,6 +122,23 @@ func (o *Options) complete() error {
 		o.Clock = clock.RealClock{}
 	}
 	return o.checkPrograms()
+}
+
+// possible says what of the options cannot be.
+func (o *Options) possible() error {
+	if o.Providers < 0 || o.Providers > maxProviders {
+		return &UsageError{fmt.Sprintf("providers must be between 0 and %d, not %d", maxProviders, o.Providers)}
+	}
+	if o.Nodes < 0 || o.Nodes > maxNodes {
+		return &UsageError{fmt.Sprintf("nodes must be between 0 and %d, not %d", maxNodes, o.Nodes)}
+	}
+	if o.Replicas < 0 || o.Replicas > maxReplicas {
+		return &UsageError{fmt.Sprintf("replicas must be between 0 and %d, not %d", maxReplicas, o.Replicas)}
+	}
+	if o.Peer && o.Bare {
+		return &UsageError{"bare API servers cannot be peered"}
+	}
+	return nil
 }
 
 // UsageError is the fault of whoever wrote the options.

@@ -153,7 +153,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() {
-		// An answer that broke off; unless nobody wants it any more, which the others on the connection do not care for.
+		// An answer that broke off; unless nobody wants it any more, for others on the connection do not care.
 		if broken := recover(); broken != nil {
 			if r.Context().Err() == nil {
 				reset(r)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,7 +84,7 @@ func TestAPIServersBehindGateways(t *testing.T) {
 					t.Fatal(err)
 				}
 				got, err := whoAmI(t.Context(), through(t, c, cfg))
-				if err != nil || got.Username != name || strings.Join(got.Groups, " ") != strings.Join(direct.Groups, " ") {
+				if err != nil || got.Username != name || !slices.Equal(got.Groups, direct.Groups) {
 					t.Errorf("%s is %v (%v) at %s, without a link %v", name, got, err, c.Name, direct)
 				}
 			}
@@ -161,7 +162,8 @@ func TestAPIServersBehindGateways(t *testing.T) {
 		if err := e.Kill(t.Context(), home.Name, env.APIServer); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := whoAmI(t.Context(), cs); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.ECONNREFUSED) {
+		_, err := whoAmI(t.Context(), cs)
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("while it is down: %v", err)
 		}
 		// Another command, which knows only what is written down.
@@ -232,7 +234,8 @@ func TestCompactedRevisionsAreGone(t *testing.T) {
 	home := e.Consumer()
 	maps := kubernetes.NewForConfigOrDie(home.Config()).CoreV1().ConfigMaps(metav1.NamespaceDefault)
 	for _, name := range []string{"a", "b", "c"} {
-		create(t, home, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name}})
+		meta := metav1.ObjectMeta{Namespace: metav1.NamespaceDefault, Name: name}
+		create(t, home, &corev1.ConfigMap{ObjectMeta: meta})
 	}
 	page, err := maps.List(t.Context(), metav1.ListOptions{Limit: 1})
 	if err != nil || page.Continue == "" {

@@ -299,16 +299,16 @@ func TestWhatACommitCutConcerns(t *testing.T) {
 		request string
 		want    []*Mode
 	}{
-		"a pod is created":                            {"POST /api/v1/namespaces/x/pods", []*Mode{all, create}},
-		"a pod is applied":                            {"PATCH /api/v1/namespaces/x/pods/a", []*Mode{all}},
-		"a pod's status is written":                   {"PATCH /api/v1/namespaces/x/pods/a/status", []*Mode{all, status}},
-		"a pod is bound":                              {"POST /api/v1/namespaces/x/pods/a/binding", []*Mode{all}},
-		"all pods are deleted":                        {"DELETE /api/v1/namespaces/x/pods", []*Mode{all, collections}},
-		"a namespace is created":                      {"POST /api/v1/namespaces", []*Mode{all}},
-		"pods are listed":                             {"GET /api/v1/namespaces/x/pods", nil},
-		"pods are watched":                            {"GET /api/v1/namespaces/x/pods?watch=1", nil},
-		"something that is no object":                 {"POST /healthz", nil},
-		"a kind of somebody's, called as one of ours": {"POST /apis/x.io/v1/namespaces/x/pods", []*Mode{all, create}},
+		"a pod is created":            {"POST /api/v1/namespaces/x/pods", []*Mode{all, create}},
+		"a pod is applied":            {"PATCH /api/v1/namespaces/x/pods/a", []*Mode{all}},
+		"a pod's status is written":   {"PATCH /api/v1/namespaces/x/pods/a/status", []*Mode{all, status}},
+		"a pod is bound":              {"POST /api/v1/namespaces/x/pods/a/binding", []*Mode{all}},
+		"all pods are deleted":        {"DELETE /api/v1/namespaces/x/pods", []*Mode{all, collections}},
+		"a namespace is created":      {"POST /api/v1/namespaces", []*Mode{all}},
+		"pods are listed":             {"GET /api/v1/namespaces/x/pods", nil},
+		"pods are watched":            {"GET /api/v1/namespaces/x/pods?watch=1", nil},
+		"something that is no object": {"POST /healthz", nil},
+		"a foreign kind of that name": {"POST /apis/x.io/v1/namespaces/x/pods", []*Mode{all, create}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			method, url, _ := strings.Cut(tc.request, " ")

@@ -267,26 +267,9 @@ type chunk struct {
 
 // pass carries one direction. Reading ahead is what makes a slow link slow and not narrow.
 func (f *flow) pass(dst, src net.Conn) {
-	const depth, size = 256, 32 << 10
+	const depth = 256
 	ahead := make(chan chunk, depth)
-	go func() {
-		defer close(ahead)
-		for {
-			buffer := make([]byte, size)
-			n, err := src.Read(buffer)
-			if n > 0 && !f.send(ahead, buffer[:n]) {
-				return
-			}
-			if errors.Is(err, io.EOF) {
-				f.send(ahead, nil)
-			} else if err != nil {
-				f.reset()
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
+	go f.read(ahead, src)
 	var luck luck
 	for c := range ahead {
 		if !f.due(c.arrived) {
@@ -303,6 +286,27 @@ func (f *flow) pass(dst, src net.Conn) {
 		if _, err := dst.Write(c.bytes); err != nil {
 			f.reset()
 			break
+		}
+	}
+}
+
+// read reads ahead until the end.
+func (f *flow) read(ahead chan<- chunk, src net.Conn) {
+	const size = 32 << 10
+	defer close(ahead)
+	for {
+		buffer := make([]byte, size)
+		n, err := src.Read(buffer)
+		if n > 0 && !f.send(ahead, buffer[:n]) {
+			return
+		}
+		if errors.Is(err, io.EOF) {
+			f.send(ahead, nil)
+		} else if err != nil {
+			f.reset()
+		}
+		if err != nil {
+			return
 		}
 	}
 }

@@ -15,8 +15,8 @@ const (
 	lowestPort  = 20000
 	highestPort = 32000
 	loopback    = "127.0.0.1"
-	// guarding is an address of this machine that nobody asks. A port that is taken there is taken for every playground,
-	// whether or not the component runs whose port it is.
+	// guarding is an address of this machine that nobody asks. A port that is taken there is taken for every
+	// playground, whether or not the component runs whose port it is.
 	guarding = "127.255.255.1"
 	anywhere = "0.0.0.0"
 )

@@ -152,8 +152,8 @@ func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
 	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log, tail(log, 5))
 }
 
-// kubeletCertified waits until one of a provider's agents, the one that leads, has a kubelet endpoint with a certificate
-// that the API server believes: before, logs cannot be read.
+// kubeletCertified waits until one of a provider's agents, the one that leads, has a kubelet endpoint with a
+// certificate that the API server believes: before, logs cannot be read.
 func (c *Cluster) kubeletCertified(ctx context.Context, provider string) error {
 	roots, err := pki{dir: c.path("pki")}.roots()
 	if err != nil {

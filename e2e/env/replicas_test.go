@@ -131,7 +131,9 @@ func TestOurComponentsReachHomeThroughItsLinkIfItHasOne(t *testing.T) {
 
 func TestTheLinkOfAProviderReadsRequestsOnlyInAGateway(t *testing.T) {
 	for _, gateways := range []bool{true, false} {
-		e := newEnv(Options{Dir: t.TempDir(), Providers: 1, Gateways: gateways, Clock: testclock.NewFakeClock(time.Now())})
+		opts := Options{Dir: t.TempDir(), Providers: 1, Gateways: gateways}
+		opts.Clock = testclock.NewFakeClock(time.Now())
+		e := newEnv(opts)
 		t.Cleanup(e.ports.releaseAll)
 		c, err := e.newCluster(1, nil)
 		if err != nil {
@@ -165,7 +167,8 @@ func TestFlagsOfKubernetesReachItsComponents(t *testing.T) {
 
 func TestWhatComponentsWereStartedWithIsRemembered(t *testing.T) {
 	first := Options{
-		NodeIP: "10.0.0.1", Ours: "/race", Exec: true, Peering: []string{"p"}, Manager: []string{"m"}, Agent: []string{"a"},
+		NodeIP: "10.0.0.1", Ours: "/race", Exec: true,
+		Peering: []string{"p"}, Manager: []string{"m"}, Agent: []string{"a"},
 		APIServer: []string{"s"}, ControllerManager: []string{"c"},
 	}
 	for name, tc := range map[string]struct {
