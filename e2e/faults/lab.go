@@ -14,7 +14,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
 	"github.com/twinspace/twinspace/e2e/env"
@@ -115,7 +114,9 @@ func (l *lab) play(ctx context.Context, plan []nemesis.Step) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	l.work = workload.New(workload.Options{Seed: l.seed, Home: user, Providers: l.names(), Notes: l.book})
+	l.work = workload.New(workload.Options{
+		Seed: l.seed, Home: user, Providers: l.names(), Notes: l.book, Pace: l.pace,
+	})
 	running.Go(func() { l.work.Run(background) })
 	runner := &nemesis.Runner{
 		Scene: nemesis.Scene{Env: l.env, Note: l.book.Note, Say: l.say},
@@ -141,21 +142,6 @@ func (l *lab) prepare(ctx context.Context) error {
 		return err
 	}
 	return l.plant(ctx)
-}
-
-// settle waits until home and providers agree before anything is broken.
-func (l *lab) settle(ctx context.Context) error {
-	const long = 2 * time.Minute
-	var complaints []nemesis.Complaint
-	var last error
-	err := wait.PollUntilContextTimeout(ctx, time.Second, long, false, func(ctx context.Context) (bool, error) {
-		complaints, last = nemesis.Look(l.env)(ctx)
-		return last == nil && len(complaints) == 0, nil
-	})
-	if err != nil {
-		return fmt.Errorf("wait until all is well before the first fault: %w: %w: %v", err, last, complaints)
-	}
-	return nil
 }
 
 // judge prints what became of every step and which promises were broken.

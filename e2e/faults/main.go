@@ -36,7 +36,7 @@ func main() {
 type options struct {
 	bin, ours, record, report string
 	only, table               string
-	duration                  time.Duration
+	duration, pace            time.Duration
 	seed                      uint64
 	providers                 int
 	list                      bool
@@ -53,12 +53,13 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.table, "table", "", "files that -report wrote, comma-separated: print their table for docs/reliability.md")
 	fs.DurationVar(&o.duration, "duration", 15*time.Minute, "for how long faults come; from 1h on the long ones, too")
 	fs.Uint64Var(&o.seed, "seed", 0, "what decides which faults come when; 0 is a fresh one")
+	fs.DurationVar(&o.pace, "pace", 0, "from one thing that users ask for to the next; 0 is a third of a second")
 	fs.IntVar(&o.providers, "providers", 2, "how many clusters there are besides home")
 	fs.BoolVar(&o.list, "list", false, "list all faults")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
-	if fs.NArg() > 0 || o.duration <= 0 || o.providers < 1 {
+	if fs.NArg() > 0 || o.duration <= 0 || o.providers < 1 || o.pace < 0 {
 		return o, errors.New("-duration and -providers must be positive, and there are no arguments besides flags")
 	}
 	return o, nil

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -60,6 +62,43 @@ func setStage(ctx context.Context, e *env.Env) error {
 		if err := e.Consumer().Client().Create(ctx, obj); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("set the stage: create %T %s: %w", obj, obj.GetName(), err)
 		}
+	}
+	return nil
+}
+
+// settle waits until what is on the stage runs, and home and providers agree, before anything is broken.
+func (l *lab) settle(ctx context.Context) error {
+	const long = 5 * time.Minute
+	var (
+		complaints []nemesis.Complaint
+		last       error
+	)
+	err := wait.PollUntilContextTimeout(ctx, time.Second, long, true, func(ctx context.Context) (bool, error) {
+		if last = l.staged(ctx); last != nil {
+			return false, nil
+		}
+		complaints, last = nemesis.Look(l.env)(ctx)
+		return last == nil && len(complaints) == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait until all is well before the first fault: %w: %w: %v", err, last, complaints)
+	}
+	return nil
+}
+
+// staged returns what of the stage does not run.
+func (l *lab) staged(ctx context.Context) error {
+	home := l.env.Consumer().Client()
+	var web appsv1.Deployment
+	if err := home.Get(ctx, client.ObjectKey{Namespace: nemesis.StageNamespace, Name: "web"}, &web); err != nil {
+		return fmt.Errorf("look at the stage: %w", err)
+	}
+	var db appsv1.StatefulSet
+	if err := home.Get(ctx, client.ObjectKey{Namespace: nemesis.StageNamespace, Name: "db"}, &db); err != nil {
+		return fmt.Errorf("look at the stage: %w", err)
+	}
+	if web.Status.ReadyReplicas != *web.Spec.Replicas || db.Status.ReadyReplicas != *db.Spec.Replicas {
+		return fmt.Errorf("%d pods of web and %d of db are ready", web.Status.ReadyReplicas, db.Status.ReadyReplicas)
 	}
 	return nil
 }

@@ -36,8 +36,14 @@ const (
 func linkFaults() []Fault {
 	const breath, minute = 30 * time.Second, time.Minute
 	return []Fault{
-		away("cut-10s", "the link to a provider is cut for 10 s", "cut", 10*time.Second).within(15 * time.Second),
-		away("cut-60s", "the link to a provider is cut for 60 s", "cut", minute).within(15 * time.Second),
+		Fault{
+			Name: "cut-10s", Does: "the link to a provider is cut for 10 s, and nobody notices", Breaks: Link,
+			Hold: 10 * time.Second, Inject: cutting(false),
+		}.within(15 * time.Second),
+		Fault{
+			Name: "cut-60s", Does: "the link to a provider is cut for 60 s; its node says so, and nothing is evicted",
+			Breaks: Link, Hold: minute, Inject: cutting(true),
+		}.within(15 * time.Second),
 		away("cut-10m", "the link to a provider is cut for 10 min, and Kubernetes evicts", "cut", 10*minute).
 			within(90 * time.Second).long(),
 		away("black-hole", "packets to and from a provider vanish for 60 s", "blackhole", minute).within(minute),
