@@ -53,8 +53,8 @@ func openBook(ctx context.Context, e *env.Env, dir string, seed uint64) (*book, 
 	return b, nil
 }
 
-// sofar judges what has happened until now and returns what is new. When the record does not have all of that yet, it is
-// judged with the next step.
+// sofar judges what has happened until now and returns what is new. When the record does not have all of that yet, it
+// is judged with the next step.
 func (b *book) sofar(ctx context.Context, now time.Time) (history.Verdict, error) {
 	const patience = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)

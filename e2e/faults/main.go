@@ -49,8 +49,10 @@ func parse(args []string) (options, error) {
 	fs.StringVar(&o.ours, "ours", "", "folder of our own programs; BIN/faults (make build-faults) if it is there")
 	fs.StringVar(&o.record, "record", "", "folder to keep the record in; without it, that of a failing run is kept")
 	fs.StringVar(&o.report, "report", "", "file to write the results to as JSON")
-	fs.StringVar(&o.only, "only", "", "steps to run, comma-separated: FAULT or FAULT+FAULT, with @PROVIDER if it matters")
-	fs.StringVar(&o.table, "table", "", "files that -report wrote, comma-separated: print their table for docs/reliability.md")
+	fs.StringVar(&o.only, "only", "",
+		"steps to run, comma-separated: FAULT or FAULT+FAULT, with @PROVIDER if it matters")
+	fs.StringVar(&o.table, "table", "",
+		"files that -report wrote, comma-separated: print their table for docs/reliability.md")
 	fs.DurationVar(&o.duration, "duration", 15*time.Minute, "for how long faults come; from 1h on the long ones, too")
 	fs.Uint64Var(&o.seed, "seed", 0, "what decides which faults come when; 0 is a fresh one")
 	fs.DurationVar(&o.pace, "pace", 0, "from one thing that users ask for to the next; 0 is a third of a second")

@@ -190,6 +190,13 @@ func (p pair) differs(home, away *corev1.Pod) string {
 	case away == nil:
 		return fmt.Sprintf("is %s and has no remote pod: %s %s", home.Status.Phase, home.Status.Reason,
 			home.Status.Message)
+	}
+	return statusesDiffer(home, away)
+}
+
+// statusesDiffer says what a home pod and the remote pod that it has disagree about.
+func statusesDiffer(home, away *corev1.Pod) string {
+	switch {
 	case (home.DeletionTimestamp == nil) != (away.DeletionTimestamp == nil):
 		return "is being deleted on one side only"
 	case home.DeletionTimestamp != nil:
@@ -254,6 +261,15 @@ func (p pair) copies() []Complaint {
 			there && equality.Semantic.DeepEqual(src.Data, dst.Data))...)
 		delete(awayMaps, twin+"/"+src.Name)
 	}
+	for key, dst := range awayMaps {
+		out = append(out, p.leftover("ConfigMap", key, &dst.ObjectMeta)...)
+	}
+	return append(out, p.copiedServices()...)
+}
+
+// copiedServices is the same for Services.
+func (p pair) copiedServices() []Complaint {
+	var out []Complaint
 	awayServices := index(p.away.Services, func(s *corev1.Service) *metav1.ObjectMeta { return &s.ObjectMeta })
 	for i := range p.home.Services {
 		src := &p.home.Services[i]
@@ -265,9 +281,6 @@ func (p pair) copies() []Complaint {
 		out = append(out, p.copied("Service", &src.ObjectMeta, there,
 			there && maps.Equal(src.Spec.Selector, dst.Spec.Selector))...)
 		delete(awayServices, twin+"/"+src.Name)
-	}
-	for key, dst := range awayMaps {
-		out = append(out, p.leftover("ConfigMap", key, &dst.ObjectMeta)...)
 	}
 	for key, dst := range awayServices {
 		out = append(out, p.leftover("Service", key, &dst.ObjectMeta)...)

@@ -34,7 +34,9 @@ func agreed() (View, View) {
 		"shop": {RemoteNamespace: "shop-a", Phase: v1beta1.MappingAccepted},
 	}
 	config := func(ns string) corev1.ConfigMap {
-		return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "c"}, Data: map[string]string{"k": "v"}}
+		return corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "c"}, Data: map[string]string{"k": "v"},
+		}
 	}
 	copied := config("shop-a")
 	copied.Labels = map[string]string{v1beta1.LabelOrigin: "a"}

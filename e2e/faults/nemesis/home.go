@@ -39,7 +39,8 @@ func homeFaults() []Fault {
 			Breaks: Link, Hold: while, Inject: forcedDuringCut,
 		}.here(soon).needs(HomeServer),
 		Fault{
-			Name: "kinds-reinstalled", Does: "our CRDs are deleted, and with them everything of these kinds; then all is made anew",
+			Name:   "kinds-reinstalled",
+			Does:   "our CRDs are deleted, and with them everything of these kinds; then all is made anew",
 			Breaks: Everything, Hold: while, Inject: reinstalled,
 		}.here(3 * time.Minute),
 	}

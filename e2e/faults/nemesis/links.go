@@ -47,7 +47,8 @@ func linkFaults() []Fault {
 		away("cut-10m", "the link to a provider is cut for 10 min, and Kubernetes evicts", "cut", 10*minute).
 			within(90 * time.Second).long(),
 		away("black-hole", "packets to and from a provider vanish for 60 s", "blackhole", minute).within(minute),
-		away("slow-200ms", "each round trip to a provider takes 200 ms more", "slow=200ms", breath).here(15 * time.Second),
+		away("slow-200ms", "each round trip to a provider takes 200 ms more", "slow=200ms", breath).
+			here(15 * time.Second),
 		away("slow-2s", "each round trip to a provider takes 2 s more", "slow=2s", minute).here(30 * time.Second),
 		away("reset-5%", "5 % of what a provider's link carries ends its connection", "reset=5%", breath).here(breath),
 		away("throttle-20", "a provider answers 429 beyond 20 requests a second", "throttle=20", breath).here(breath),

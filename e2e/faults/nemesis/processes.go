@@ -23,7 +23,8 @@ func processFaults() []Fault {
 	}
 	return []Fault{
 		killed("agent-killed", "the agents of a provider are killed at random, again and again", AgentProcess, agents),
-		killed("manager-killed", "the controller-managers are killed at random, again and again", ManagerProcess, managers),
+		killed("manager-killed", "the controller-managers are killed at random, again and again",
+			ManagerProcess, managers),
 		killed("scheduler-killed", "the scheduler is killed at random, again and again", SchedulerPart, schedulers),
 		Fault{
 			Name: "agent-killed-at-steps", Does: "the agents of a provider die at named steps between requests",
@@ -34,7 +35,8 @@ func processFaults() []Fault {
 			Breaks: ManagerProcess, Hold: steps, Inject: dyingAt(managers, managerSteps()),
 		}.within(bound).needs(HomeServer),
 		Fault{
-			Name: "leader-stopped", Does: "the leading agent is stopped, another takes over within 20 s; then it goes on",
+			Name:   "leader-stopped",
+			Does:   "the leading agent is stopped, another takes over within 20 s; then it goes on",
 			Breaks: AgentProcess, Hold: 10 * time.Second, Inject: stopped,
 		}.here(bound).needs(HomeServer, HomeLink, Link),
 		Fault{
@@ -86,7 +88,8 @@ func agentSteps() []string {
 	return []string{
 		"remote-pod-created", "remote-pod-written", "remote-pod-deleted", "home-pod-status-written", "home-pod-deleted",
 		"remote-namespace-created", "remote-rolebinding-created", "home-namespacemap-status",
-		"remote-configmap-written", "remote-endpointslice-written", "home-node-status-written", "home-credential-stored",
+		"remote-configmap-written", "remote-endpointslice-written", "home-node-status-written",
+		"home-credential-stored",
 	}
 }
 

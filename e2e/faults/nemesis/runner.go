@@ -53,8 +53,8 @@ type Result struct {
 	Agreed bool `json:"agreed"`
 	// Left is what they did not agree about when the bound was over.
 	Left []string `json:"left,omitempty"`
-	// Load is how many processes wanted to run when the fault was over, as the kernel counts them in a minute: bounds are
-	// for machines that have time for what they run.
+	// Load is how many processes wanted to run in the minute before the fault was over: bounds are for machines that
+	// have time for what they run.
 	Load string `json:"load,omitempty"`
 	// Problem says what the lab could not do.
 	Problem string `json:"problem,omitempty"`
@@ -209,11 +209,8 @@ func Repeat(ctx context.Context, every func() time.Duration, do func(context.Con
 	done := make(chan error, 1)
 	go func() {
 		var errs []error
-		for {
-			if wait.PollUntilContextTimeout(loop, every(), time.Hour, false,
-				func(context.Context) (bool, error) { return true, nil }) != nil {
-				break
-			}
+		once := func(context.Context) (bool, error) { return true, nil }
+		for wait.PollUntilContextTimeout(loop, every(), time.Hour, false, once) == nil {
 			if err := do(loop); err != nil && loop.Err() == nil {
 				errs = append(errs, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,12 +34,7 @@ const pairEvery = 4
 // time is left out.
 func (s Schedule) Plan() []Step {
 	rng := rand.New(rand.NewPCG(s.Seed, 0)) //nolint:gosec // G404: nobody is kept from guessing it
-	singles := make([]Fault, 0, len(s.Faults))
-	for _, f := range s.Faults {
-		if f.Hold <= s.For/4 && (!f.Long || s.For >= longRun) {
-			singles = append(singles, f)
-		}
-	}
+	singles := s.eligible()
 	pairs := Pairs(singles)
 	rng.Shuffle(len(singles), func(i, j int) { singles[i], singles[j] = singles[j], singles[i] })
 	rng.Shuffle(len(pairs), func(i, j int) { pairs[i], pairs[j] = pairs[j], pairs[i] })
@@ -48,12 +44,10 @@ func (s Schedule) Plan() []Step {
 	)
 	for n := 1; len(singles)+len(pairs) > 0; n++ {
 		var next []Fault
-		if len(pairs) > 0 && (len(singles) == 0 || n%pairEvery == 0) {
+		if len(singles) == 0 || len(pairs) > 0 && n%pairEvery == 0 {
 			next, pairs = pairs[0][:], pairs[1:]
-		} else if len(singles) > 0 {
-			next, singles = singles[:1:1], singles[1:]
 		} else {
-			break
+			next, singles = singles[:1:1], singles[1:]
 		}
 		step := s.step(next, rng.IntN(max(1, len(s.Providers))))
 		if took += costs(step); took > s.For && len(plan) > 0 {
@@ -62,6 +56,13 @@ func (s Schedule) Plan() []Step {
 		plan = append(plan, step)
 	}
 	return plan
+}
+
+// eligible returns the faults that do not take too long.
+func (s Schedule) eligible() []Fault {
+	return slices.DeleteFunc(slices.Clone(s.Faults), func(f Fault) bool {
+		return f.Hold > s.For/4 || f.Long && s.For < longRun
+	})
 }
 
 // longRun is from when on faults that take long are part of the selection.
@@ -99,7 +100,8 @@ func (s Schedule) Only(text string) ([]Step, error) {
 			faults = append(faults, f)
 		}
 		if len(faults) > 2 || len(faults) == 2 && !Together(faults[0], faults[1]) {
-			return nil, fmt.Errorf("%s cannot come together: they break the same, or one needs what another breaks", item)
+			return nil, fmt.Errorf("%s cannot come together: they break the same, or one needs what another breaks",
+				item)
 		}
 		step := s.step(faults, rng.IntN(max(1, len(s.Providers))))
 		if named {

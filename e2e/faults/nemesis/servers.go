@@ -33,9 +33,11 @@ func serverFaults() []Fault {
 				killed(cluster, env.APIServer)),
 			server("-etcd-killed", "the etcd of "+where+" is killed, and is gone for 5 s", down,
 				killed(cluster, env.Etcd)),
-			server("-history-forgotten", "the etcd of "+where+" is compacted and its API server restarted: all watches expire",
+			server("-history-forgotten",
+				"the etcd of "+where+" is compacted and its API server restarted: all watches expire",
 				0, func(ctx context.Context, s *Scene) (Heal, error) {
-					return nil, errors.Join(s.Env.Compact(ctx, cluster(s)), s.Env.Restart(ctx, cluster(s), env.APIServer))
+					err := s.Env.Compact(ctx, cluster(s))
+					return nil, errors.Join(err, s.Env.Restart(ctx, cluster(s), env.APIServer))
 				}),
 		)
 	}

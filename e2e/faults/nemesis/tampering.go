@@ -160,6 +160,15 @@ func replacePods(ctx context.Context, s *Scene) error {
 		client.MatchingLabels{"app": "web"})
 }
 
+func creatingPods() admissionv1.RuleWithOperations {
+	return admissionv1.RuleWithOperations{
+		Operations: []admissionv1.OperationType{admissionv1.Create},
+		Rule: admissionv1.Rule{
+			APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"},
+		},
+	}
+}
+
 func refusing() (client.Object, client.Object) {
 	policy := &admissionv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: refusal},
@@ -169,12 +178,7 @@ func refusing() (client.Object, client.Object) {
 				NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
 					{Key: v1beta1.LabelRemoteClusterID, Operator: metav1.LabelSelectorOpExists},
 				}},
-				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
-					Operations: []admissionv1.OperationType{admissionv1.Create},
-					Rule: admissionv1.Rule{
-						APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"},
-					},
-				}}},
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: creatingPods()}},
 			},
 			Validations: []admissionv1.Validation{{Expression: "false", Message: "no pods today"}},
 		},

@@ -33,7 +33,8 @@ func TestWhenHomeAndProvidersAgree(t *testing.T) {
 			agree: false, converged: 11 * time.Second, stale: []string{"a: differs"},
 		},
 		"what was wrong before never ends": {
-			looks: []string{"a", "a", "a", "a"}, agree: false, converged: 3 * time.Second, stale: []string{"a: differs"},
+			looks: []string{"a", "a", "a", "a"}, agree: false, converged: 3 * time.Second,
+			stale: []string{"a: differs"},
 		},
 		"what ended begins anew": {
 			looks: []string{"a", "", "a", ""}, agree: true, converged: 0,
