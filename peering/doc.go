@@ -39,7 +39,8 @@ type Peering struct {
 	// WatchScope is how much the agent may watch on both sides. When empty it stays what it is; a new peering takes
 	// what home's installation says, or else [v1beta1.WatchNamespaces].
 	WatchScope v1beta1.WatchScope
-	// Agent is who serves the peering: [AgentOwn] or [AgentShared]. When empty it stays who it is, of a new one AgentOwn.
+	// Agent is who serves the peering: [AgentOwn] or [AgentShared]. When empty it stays who it is, of a new one
+	// AgentOwn.
 	Agent Agent
 	// TokenTTL is for how long tokens shall be valid; the provider may grant less.
 	TokenTTL time.Duration

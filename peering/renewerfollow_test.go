@@ -64,7 +64,8 @@ func TestWhoStandsByFollowsTheTokenAndRenewsNothing(t *testing.T) {
 	go func() { ended <- s.Follow(ctx, leads) }()
 	awaitTimer(t, s.clock)
 
-	s.store(t, issue(1)) // it is older than what the clock says, and so are all of these: renewing is another's business
+	// It is older than what the clock says, and so are all of these: renewing is another's business.
+	s.store(t, issue(1))
 	s.clock.Step(time.Minute)
 	s.uses(t, issue(1))
 	s.store(t, issue(2))

@@ -35,7 +35,8 @@ func newSource(s *Sources, about subject, key sourceKey) *source {
 		synced: make(chan struct{}), ended: make(chan struct{}),
 	}
 	src.watched = &watched{
-		client: s.client, lent: src.lent, namespace: key.namespace, selector: about.selector(), clock: s.clock, list: about.list,
+		client: s.client, lent: src.lent, clock: s.clock,
+		namespace: key.namespace, selector: about.selector(), list: about.list,
 		refusal: refusal{cluster: s.cluster, resource: about.resource, count: src.refused, denied: src.denied},
 		missing: src.missing,
 	}

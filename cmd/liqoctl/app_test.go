@@ -198,7 +198,8 @@ func TestUsage(t *testing.T) {
 			[]string{"peer", "--remote-kubeconfig", "x", "--token-ttl", "1m"}, "10m or more",
 		},
 		"peer with an agent of one's own making": {
-			[]string{"peer", "--remote-kubeconfig", "x", "--agent", "mine"}, `--agent must be own or shared, not "mine"`,
+			[]string{"peer", "--remote-kubeconfig", "x", "--agent", "mine"},
+			`--agent must be own or shared, not "mine"`,
 		},
 		"peer without time": {
 			[]string{"peer", "--remote-kubeconfig", "x", "--timeout", "0s"}, "more than 0",

@@ -47,7 +47,8 @@ func TestBorrowedTokens(t *testing.T) {
 			{0, "", nil, "1"}, {48 * time.Minute, "", nil, "2"}, {40 * time.Minute, "", nil, "2"},
 		},
 		"it is used to its end when there is no other": {
-			{0, "", nil, "1"}, {50 * time.Minute, "", no, "1"}, {time.Second, "", nil, "1"}, {5 * time.Second, "", nil, "2"},
+			{0, "", nil, "1"}, {50 * time.Minute, "", no, "1"}, {time.Second, "", nil, "1"},
+			{5 * time.Second, "", nil, "2"},
 		},
 		"none is used beyond its end":     {{0, "", nil, "1"}, {time.Hour, "", no, ""}, {0, "", nil, "2"}},
 		"one that is refused is replaced": {{0, "", nil, "1"}, {time.Minute, "1", nil, "2"}, {0, "", nil, "2"}},

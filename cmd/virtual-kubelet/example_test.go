@@ -44,7 +44,8 @@ func TestTheExampleOfADeployment(t *testing.T) {
 	if !opts.LeaderElect || *deployment.Spec.Replicas < 2 {
 		t.Errorf("%d replicas with an election: %t", *deployment.Spec.Replicas, opts.LeaderElect)
 	}
-	if pod.Spec.ServiceAccountName != v1beta1.AgentServiceAccount || deployment.Namespace != v1beta1.TenantNamespace("milan") {
+	if pod.Spec.ServiceAccountName != v1beta1.AgentServiceAccount ||
+		deployment.Namespace != v1beta1.TenantNamespace("milan") {
 		t.Errorf("it acts as %s of %s", pod.Spec.ServiceAccountName, deployment.Namespace)
 	}
 	selected, err := metav1.LabelSelectorAsSelector(budget.Spec.Selector)

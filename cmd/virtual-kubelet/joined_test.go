@@ -124,7 +124,8 @@ func TestWhatIsReadWhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			own, common, both := halves(t)
-			if err := errors.Join(both.Get(t.Context(), client.ObjectKey{}, c.obj), both.List(t.Context(), c.list)); err != nil {
+			err := errors.Join(both.Get(t.Context(), client.ObjectKey{}, c.obj), both.List(t.Context(), c.list))
+			if err != nil {
 				t.Fatal(err)
 			}
 			want := []int{0, 2}

@@ -62,7 +62,9 @@ func TestOptionsAreCheckedBeforeAnythingStarts(t *testing.T) {
 		"no rate":               {[]string{"--remote-api-qps", "0"}, []string{"--remote-api-qps: must be more than 0"}},
 		"a host for an address": {[]string{"--node-ip", "here"}, []string{"--node-ip", "here"}},
 		"every mistake at once": {
-			[]string{"--cluster-id", "", "--remote-cluster-id", "Milan!", "--kubelet-port", "70000", "--kube-api-burst", "0"},
+			[]string{
+				"--cluster-id", "", "--remote-cluster-id", "Milan!", "--kubelet-port", "70000", "--kube-api-burst", "0",
+			},
 			[]string{"--cluster-id", "--remote-cluster-id", "--kubelet-port", "70000", "--kube-api-burst"},
 		},
 	} {

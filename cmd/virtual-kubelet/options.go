@@ -71,8 +71,8 @@ func (o *options) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.nodeIP, "node-ip", o.nodeIP,
 		"Address at which the home API server reaches this process; it becomes the Nodes' InternalIP.")
 	fs.IntVar(&o.kubeletPort, "kubelet-port", o.kubeletPort,
-		"Port of the kubelet API (logs of pods). The providers of a shared agent have it and the ports that follow, in "+
-			"the order in which they are given.")
+		"Port of the kubelet API (logs of pods). The providers of a shared agent have it and the ports that follow, "+
+			"in the order in which they are given.")
 	fs.StringVar(&o.certFile, "tls-cert-file", o.certFile,
 		"Serving certificate of the kubelet API, read anew when it changes; when empty, each Node's is asked for by a "+
 			"CertificateSigningRequest and renewed.")

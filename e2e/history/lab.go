@@ -21,37 +21,33 @@ type spell struct {
 }
 
 func (l *lab) hear(e *Entry) {
-	n := *e.Note
+	n, bound := *e.Note, e.Note.Bound.Duration
 	switch n.Kind {
-	case Fault, Action:
-		s := &spell{Note: n, from: e.At, bound: n.Bound.Duration}
-		if n.Kind == Action {
-			s.to = e.At
-		}
-		l.spells = append(l.spells, s)
-		l.disturb(n)
+	case Fault:
+		l.spells = append(l.spells, &spell{Note: n, from: e.At, bound: bound})
+		l.pending = nil // a new fault hides what was to be looked at
+	case Action:
+		l.spells = append(l.spells, &spell{Note: n, from: e.At, to: e.At, bound: bound})
 	case Heal:
-		for _, s := range l.spells {
-			if s.Kind == Fault && s.to.IsZero() && s.Name == n.Name && s.Cluster == n.Cluster && s.Object == n.Object {
-				s.to, s.bound = e.At, n.Bound.Duration
-			}
-		}
-		if n.Bound.Duration > 0 && !l.broken() {
-			after := fmt.Sprintf("%s after the end of %s", n.Bound.Duration, strings.TrimSpace(n.Name+" "+n.Cluster))
-			l.pending = append(l.pending, checkpoint{at: e.At.Add(n.Bound.Duration), asked: e.At, after: after})
-		}
+		l.heal(n, e.At)
 	case Rest:
-		at := e.At.Add(n.Bound.Duration)
-		after := fmt.Sprintf("%s after nobody did anything any more", n.Bound.Duration)
+		at := e.At.Add(bound)
+		after := fmt.Sprintf("%s after nobody did anything any more", bound)
 		l.pending = append(l.pending, checkpoint{at: at, asked: at.Add(-settles), after: after})
 	default:
 	}
 }
 
-// disturb takes back what was to be looked at: a new fault hides it.
-func (l *lab) disturb(n Note) {
-	if n.Kind == Fault {
-		l.pending = nil
+// heal ends a fault. When nothing is broken any more, all is to be well after its bound.
+func (l *lab) heal(n Note, at time.Time) {
+	for _, s := range l.spells {
+		if s.Kind == Fault && s.to.IsZero() && s.Name == n.Name && s.Cluster == n.Cluster && s.Object == n.Object {
+			s.to, s.bound = at, n.Bound.Duration
+		}
+	}
+	if n.Bound.Duration > 0 && !l.broken() {
+		after := fmt.Sprintf("%s after the end of %s", n.Bound.Duration, strings.TrimSpace(n.Name+" "+n.Cluster))
+		l.pending = append(l.pending, checkpoint{at: at.Add(n.Bound.Duration), asked: at, after: after})
 	}
 }
 

@@ -16,13 +16,8 @@ func (v *visit) missingTwins(c *cluster) {
 	home := v.world.byID[v.world.home]
 	twins := v.world.twins(c)
 	for _, o := range home.all(resourceOffloadings) {
-		var offloading v1beta1.NamespaceOffloading
 		namespace := home.get(resourceNamespaces, o.Namespace)
-		leaving := namespace == nil || namespace.DeletionTimestamp != nil || o.DeletionTimestamp != nil
-		if leaving || v.late(o.asked) || v.late(namespace.CreationTimestamp.Time) || !v.decode(o, &offloading) {
-			continue
-		}
-		if !v.selects(&offloading, c) || v.hindered(&offloading, c) {
+		if namespace == nil || !v.offloads(o, namespace, c) {
 			continue
 		}
 		v.judged[I9]++
@@ -33,6 +28,16 @@ func (v *visit) missingTwins(c *cluster) {
 			v.found(I9, home, resourceOffloadings, o, says)
 		}
 	}
+}
+
+// offloads says whether a namespace must have a twin at a provider by now.
+func (v *visit) offloads(o, namespace *object, c *cluster) bool {
+	if namespace.DeletionTimestamp != nil || o.DeletionTimestamp != nil {
+		return false
+	}
+	var offloading v1beta1.NamespaceOffloading
+	known := !v.late(o.asked) && !v.late(namespace.CreationTimestamp.Time) && v.decode(o, &offloading)
+	return known && v.selects(&offloading, c) && !v.hindered(&offloading, c)
 }
 
 // selects says whether a namespace is offloaded to a provider: its selector matches one of the provider's virtual nodes

@@ -183,27 +183,42 @@ func (v *visit) twin(t twin, copies map[string]map[types.UID]*object) {
 	home := v.world.byID[v.world.home]
 	namespace, offloading := v.world.living[t.uid], home.get(resourceOffloadings, t.home+"/"+v1beta1.OffloadingName)
 	v.judged[I3]++
+	if says := v.unwanted(t, namespace, offloading); says != "" {
+		v.found(I3, t.provider, resourceNamespaces, t.object, says)
+		return
+	}
+	if namespace == nil || offloading == nil || leaving(namespace, t.object, offloading) {
+		return
+	}
+	for _, kind := range kinds() {
+		for _, src := range home.in(t.home, kind.resource) {
+			v.copy(t, kind, src, copies[kind.resource][src.UID])
+		}
+	}
+	v.endpoints(t)
+}
+
+// unwanted says why a twin should not be there any more; "" when it may be.
+func (v *visit) unwanted(t twin, namespace, offloading *object) string {
 	switch {
-	case namespace == nil && !v.late(v.world.died[t.uid]) && !v.ending(t.object):
-		v.found(I3, t.provider, resourceNamespaces, t.object,
-			fmt.Sprintf("twin %s on %s has no namespace at home", t, t.provider.name))
-	case namespace == nil || namespace.DeletionTimestamp != nil || t.DeletionTimestamp != nil:
+	case namespace == nil:
+		if !v.late(v.world.died[t.uid]) && !v.ending(t.object) {
+			return fmt.Sprintf("twin %s on %s has no namespace at home", t, t.provider.name)
+		}
+	case leaving(namespace, t.object):
 	case offloading == nil:
 		if !v.late(v.offloaded(namespace)) {
-			v.found(I3, t.provider, resourceNamespaces, t.object,
-				fmt.Sprintf("twin %s is on %s, and namespace %s is not offloaded", t, t.provider.name, t.home))
+			return fmt.Sprintf("twin %s is on %s, and namespace %s is not offloaded", t, t.provider.name, t.home)
 		}
 	case v.deselected(offloading, t.provider):
-		v.found(I3, t.provider, resourceNamespaces, t.object,
-			fmt.Sprintf("twin %s is on %s, which is not selected for namespace %s", t, t.provider.name, t.home))
-	case offloading.DeletionTimestamp == nil:
-		for _, kind := range kinds() {
-			for _, src := range home.in(t.home, kind.resource) {
-				v.copy(t, kind, src, copies[kind.resource][src.UID])
-			}
-		}
-		v.endpoints(t)
+		return fmt.Sprintf("twin %s is on %s, which is not selected for namespace %s", t, t.provider.name, t.home)
 	}
+	return ""
+}
+
+// leaving says whether one of the objects is being deleted.
+func leaving(objects ...*object) bool {
+	return slices.ContainsFunc(objects, func(o *object) bool { return o.DeletionTimestamp != nil })
 }
 
 // offloaded is when the offloading of a namespace was last heard of, or otherwise the namespace.

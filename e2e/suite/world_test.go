@@ -44,7 +44,7 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	playground, err = env.Up(ctx, env.Options{
 		Dir: dir, Bin: filepath.Join(root, "bin"), Ours: raced(root), Providers: 2, Nodes: 3, Peer: true, Tied: true,
-		Exec: true,
+		Exec:    true,
 		Manager: unhurried(),
 		Agent: append(unhurried(),
 			"--release-after="+patience.String(), "--unfit-for="+grudge.String(), "--home-api-server="+homeAPIServer),

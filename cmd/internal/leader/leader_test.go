@@ -267,7 +267,9 @@ func TestAManagerIsToldAll(t *testing.T) {
 	_, err = leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock:          o.LeaderElectionResourceLockInterface,
 		LeaseDuration: *o.LeaseDuration, RenewDeadline: *o.RenewDeadline, RetryPeriod: *o.RetryPeriod,
-		Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {}},
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {},
+		},
 	})
 	if err != nil {
 		t.Error(err)
