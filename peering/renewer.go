@@ -23,12 +23,13 @@ const (
 	renewJitter = 0.05
 )
 
-// The Renewer looks at the Secret at least this often, since liqoctl peer may have replaced the credential in it; after
-// a failure it starts over sooner, up to the longest delay.
+// The Renewer looks at the Secret at least this often, since liqoctl peer may have replaced the credential in it, and
+// more often while the provider may not know us; after a failure it starts over sooner, up to the longest delay.
 const (
-	lookInterval = time.Minute
-	minDelay     = time.Second
-	maxDelay     = 30 * time.Second
+	lookInterval  = time.Minute
+	doubtInterval = 5 * time.Second
+	minDelay      = time.Second
+	maxDelay      = 30 * time.Second
 )
 
 // Tokens is what shows the token to the provider: [remote.Cluster].
@@ -61,6 +62,9 @@ type Renewer struct {
 	Metrics *Metrics
 	// Doubts, if not nil, tells that the provider may not know us any more, or again: the Secret is looked at at once.
 	Doubts <-chan struct{}
+	// InDoubt, if not nil, says that the provider does not answer us as it should: somebody may be about to make the
+	// peering anew.
+	InDoubt func() bool
 }
 
 // Start renews until the context is done.
@@ -94,6 +98,9 @@ func (r *Renewer) repeat(
 			wait, delay = delay, min(2*delay, maxDelay)
 		} else {
 			delay = minDelay
+		}
+		if r.InDoubt != nil && r.InDoubt() {
+			wait = min(wait, doubtInterval)
 		}
 		timer := r.Clock.NewTimer(wait)
 		select {

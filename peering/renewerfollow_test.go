@@ -101,3 +101,34 @@ func TestWhoStandsByTriesAgainWhenHomeDoesNotAnswer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A peering that is made anew while the provider refuses us must not wait for the next minute.
+func TestACredentialIsLookedForWhileTheProviderRefusesUs(t *testing.T) {
+	s := newStage(t, issue(0))
+	s.Tokens = &shown{}
+	var refused atomic.Bool
+	refused.Store(true)
+	s.InDoubt = refused.Load
+	leads, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- s.Follow(log.IntoContext(t.Context(), logr.Discard()), leads) }()
+	awaitTimer(t, s.clock)
+
+	s.store(t, issue(1))
+	s.clock.Step(5 * time.Second)
+	s.uses(t, issue(1))
+	awaitTimer(t, s.clock)
+	refused.Store(false)
+	s.clock.Step(5 * time.Second) // the last look of those
+	awaitTimer(t, s.clock)
+	s.store(t, issue(2))
+	s.clock.Step(30 * time.Second)
+	if !s.clock.HasWaiters() || s.Tokens.Token() != issue(1) {
+		t.Error("it still looks every few seconds, although nobody doubts")
+	}
+	s.clock.Step(30 * time.Second)
+	s.uses(t, issue(2))
+	close(leads)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

@@ -235,7 +235,7 @@ func (a *agent) renewal() error {
 		Home: a.mgr.GetClient(), Away: away, Secret: a.secret, HomeID: a.opts.clusterID, Tokens: a.away,
 		Clock: a.opts.Clock(), Jitter: rand.Float64,
 		Metrics: peering.NewMetrics(a.counts, a.opts.remoteClusterID),
-		Doubts:  doubts,
+		Doubts:  doubts, InDoubt: func() bool { return a.away.Err() != nil },
 	}
 	return errors.Join(
 		a.mgr.Add(renewer),
