@@ -3,6 +3,7 @@ package reflection_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
+	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/client-go/tools/record"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,6 +24,9 @@ import (
 
 // repairWithin is how soon what others do to a copy is undone, while they do not do it again and again.
 const repairWithin = 10 * time.Second
+
+// mostRepairs is how often within a minute it is undone otherwise.
+const mostRepairs = 5
 
 func TestDriftAndConflictsBetweenAPIServers(t *testing.T) {
 	t.Parallel()
@@ -180,11 +185,20 @@ func (w *world) fought() {
 			w.t.Errorf("problem %+v", problem)
 		}
 	}
-	writes := w.audited(audit, func(user string, write bool) bool { return user == peer && write })
+	events, err := audit.Events()
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	for _, name := range []string{"edited", "deleted"} {
-		others := func(did string) bool { return !strings.Contains(did, " configmaps "+away+"/"+name+" 20") }
-		if got := slices.DeleteFunc(slices.Clone(writes), others); len(got) != 6 { // the first makes it
-			w.t.Errorf("%s was written %d times within a minute: %v", name, len(got), got)
+		repairs := written(events, away, name)
+		repairs = repairs[min(1, len(repairs)):] // the first makes it
+		if len(repairs) < mostRepairs {
+			w.t.Errorf("%s was repaired %d times, and given up", name, len(repairs))
+		}
+		for i := mostRepairs; i < len(repairs); i++ {
+			if within := repairs[i].Sub(repairs[i-mostRepairs]); within < time.Minute-time.Second {
+				w.t.Errorf("%s was repaired %d times within %v", name, mostRepairs+1, within)
+			}
 		}
 	}
 	stop()
@@ -193,6 +207,23 @@ func (w *world) fought() {
 	}
 	eventually(w, edited, at(away, "edited"), "put right in the end", is("a", "1"))
 	eventually(w, deleted, at(away, "deleted"), "made again in the end", is("a", "1"))
+}
+
+// written returns when the agent wrote to a ConfigMap and was not refused, in order.
+func written(events []auditv1.Event, namespace, name string) []time.Time {
+	times := []time.Time{}
+	for _, e := range events {
+		ref := e.ObjectRef
+		if e.User.Username != peer || !env.IsWrite(e) || ref == nil || e.ResponseStatus == nil {
+			continue
+		}
+		if ref.Resource == "configmaps" && ref.Namespace == namespace && ref.Name == name &&
+			e.ResponseStatus.Code < http.StatusMultipleChoices {
+			times = append(times, e.RequestReceivedTimestamp.Time)
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return times
 }
 
 // keepEditing edits a copy whenever it is as home wants it, under a name of its own.
