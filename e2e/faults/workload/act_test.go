@@ -300,9 +300,11 @@ func TestWhatLeavesIsWaitedFor(t *testing.T) {
 			t.Fatal("it was not waited for")
 		default:
 		}
-		if trouble := w.queues[0].trouble; !errors.Is(trouble, errLeaving) {
-			t.Errorf("it waits for: %v", trouble)
-		}
+		w.change(func() {
+			if trouble := w.queues[0].trouble; !errors.Is(trouble, errLeaving) {
+				t.Errorf("it waits for: %v", trouble)
+			}
+		})
 		var there corev1.ConfigMap
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(leaving), &there); err != nil {
 			t.Fatal(err)

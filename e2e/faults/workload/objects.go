@@ -109,12 +109,12 @@ func (ns *namespace) controller(a *app) client.Object {
 	switch a.kind {
 	case deployment:
 		return &appsv1.Deployment{ObjectMeta: ns.meta(a.name), Spec: appsv1.DeploymentSpec{
-			Replicas: &a.pods, Paused: a.paused, Selector: selector, Template: ns.template(a),
+			Replicas: ptr.To(a.pods), Paused: a.paused, Selector: selector, Template: ns.template(a),
 			RevisionHistoryLimit: ptr.To[int32](2),
 		}}
 	case statefulSet:
 		set := &appsv1.StatefulSet{ObjectMeta: ns.meta(a.name), Spec: appsv1.StatefulSetSpec{
-			Replicas: &a.pods, ServiceName: a.name, Selector: selector, Template: ns.template(a),
+			Replicas: ptr.To(a.pods), ServiceName: a.name, Selector: selector, Template: ns.template(a),
 			PodManagementPolicy: appsv1.OrderedReadyPodManagement, RevisionHistoryLimit: ptr.To[int32](2),
 		}}
 		if a.parallel {
@@ -132,7 +132,7 @@ func (ns *namespace) controller(a *app) client.Object {
 // its pods.
 func (ns *namespace) job(a *app) client.Object {
 	j := &batchv1.Job{ObjectMeta: ns.meta(a.name), Spec: batchv1.JobSpec{
-		Completions: &a.completions, Parallelism: &a.pods, Template: ns.template(a),
+		Completions: ptr.To(a.completions), Parallelism: ptr.To(a.pods), Template: ns.template(a),
 		CompletionMode: ptr.To(batchv1.NonIndexedCompletion),
 		PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
 			Action: batchv1.PodFailurePolicyActionIgnore,
