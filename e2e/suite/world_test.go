@@ -69,8 +69,8 @@ func run(m *testing.M) int {
 	return code
 }
 
-// unhurried are flags of processes that nobody starts again: an API server of a machine that runs three of them beside the
-// race detector may not answer for longer than a lease usually lasts.
+// unhurried are flags of processes that nobody starts again: an API server of a machine that runs three of them beside
+// the race detector may not answer for longer than a lease usually lasts.
 func unhurried() []string {
 	return []string{"--leader-elect-lease-duration=40s", "--leader-elect-renew-deadline=30s"}
 }
