@@ -38,15 +38,11 @@ func TestEventsOfAProviderComeHomeOnce(t *testing.T) {
 			return counts, err
 		}
 	}
-	w.Eventually(told(&pod)).Should(HaveKeyWithValue(
-		HavePrefix("provider-1: Successfully assigned "+w.ns+"/web to provider-1-node-"), BeEquivalentTo(1)),
-		"what the provider's scheduler says, with the names of home")
-
-	say := func(name string, about *corev1.ConfigMap) *corev1.Event {
+	say := func(name, kind string, about client.Object) *corev1.Event {
 		e := &corev1.Event{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.twin(), Name: name},
 			InvolvedObject: corev1.ObjectReference{
-				APIVersion: "v1", Kind: "ConfigMap", Namespace: about.Namespace, Name: about.Name, UID: about.UID,
+				APIVersion: "v1", Kind: kind, Namespace: w.twin(), Name: about.GetName(), UID: about.GetUID(),
 			},
 			Type: corev1.EventTypeNormal, Reason: "Looked", Message: name, Count: 1,
 			Source:         corev1.EventSource{Component: "somebody"},
@@ -55,8 +51,14 @@ func TestEventsOfAProviderComeHomeOnce(t *testing.T) {
 		w.Expect(there.Create(w.ctx, e)).To(Succeed())
 		return e
 	}
-	say("about-theirs", theirs)
-	first := say("about-ours", &copied)
+	var remote corev1.Pod
+	w.Expect(w.get(there, w.twin(), pod.Name, &remote)).To(Succeed())
+	say("about-the-pod", "Pod", &remote)
+	w.Eventually(told(&pod)).Should(HaveKeyWithValue("provider-1: about-the-pod", BeEquivalentTo(1)))
+	w.Expect(told(&pod)()).NotTo(HaveKey(ContainSubstring("assigned")), "home's scheduler has said so already")
+
+	say("about-theirs", "ConfigMap", theirs)
+	first := say("about-ours", "ConfigMap", &copied)
 	w.Eventually(told(settings)).Should(Equal(map[string]int32{"provider-1: about-ours": 1}))
 	first.Count, first.LastTimestamp = 7, metav1.Now()
 	w.Expect(there.Update(w.ctx, first)).To(Succeed())
@@ -64,7 +66,7 @@ func TestEventsOfAProviderComeHomeOnce(t *testing.T) {
 
 	w.Expect(playground.Kill(w.ctx, env.Consumer, env.AgentOf("provider-1"))).To(Succeed())
 	w.Expect(revive(w.ctx, "provider-1")).To(Succeed())
-	say("about-ours-again", &copied)
+	say("about-ours-again", "ConfigMap", &copied)
 	both := map[string]int32{"provider-1: about-ours": 7, "provider-1: about-ours-again": 1}
 	w.Eventually(told(settings)).Should(Equal(both))
 	w.Consistently(told(settings)).Should(Equal(both), "nothing is told again after a restart")

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,7 +28,7 @@ func TestAListThatNeverEndsIsNotCollected(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"continue":%q},"items":[{"metadata":`+
 			`{"name":"web","annotations":{"a":%q}}}]}`, next, filling)
-	}), Options{})
+	}), Options{Timeout: time.Minute}) // so much takes its time under the race detector
 	config := c.Config()
 	config.ContentType, config.AcceptContentTypes = "application/json", "application/json"
 	client, err := kubernetes.NewForConfigAndClient(config, c.HTTPClient())
