@@ -101,7 +101,8 @@ func (r *replicated) kubectl(args ...string) string {
 		ctx, cancel := context.WithTimeout(r.t.Context(), later)
 		defer cancel()
 		args := append([]string{"--kubeconfig", r.e.Consumer().Kubeconfig, "--namespace", r.ns}, args...)
-		out, err = exec.CommandContext(ctx, filepath.Join(dir, "kubectl"), args...).CombinedOutput() //nolint:gosec // ours
+		cmd := exec.CommandContext(ctx, filepath.Join(dir, "kubectl"), args...) //nolint:gosec // G204: our own program
+		out, err = cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
