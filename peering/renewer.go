@@ -73,26 +73,18 @@ func (r *Renewer) Start(ctx context.Context) error { return r.repeat(ctx, nil, r
 // Follow takes tokens that another replica has put into the Secret, until the context is done or this one leads.
 func (r *Renewer) Follow(ctx context.Context, leads <-chan struct{}) error {
 	return r.repeat(ctx, leads, func(ctx context.Context) (time.Duration, error) {
-		_, credential, err := r.stored(ctx)
-		if err != nil {
-			return 0, err
-		}
-		life, err := r.newest(credential.Token)
-		if err != nil {
-			return 0, err
-		}
-		r.Metrics.expires(life.expires)
-		return lookInterval, nil
+		_, _, _, err := r.look(ctx)
+		return lookInterval, err
 	})
 }
 
 // repeat does something until it is not to be done any more; it returns when it is due again.
 func (r *Renewer) repeat(
-	ctx context.Context, until <-chan struct{}, look func(context.Context) (time.Duration, error),
+	ctx context.Context, until <-chan struct{}, do func(context.Context) (time.Duration, error),
 ) error {
 	delay := minDelay
 	for {
-		wait, err := look(ctx)
+		wait, err := do(ctx)
 		if err != nil && ctx.Err() == nil {
 			log.FromContext(ctx).Error(err, "Renewing the token of the provider failed", "retryIn", delay)
 			wait, delay = delay, min(2*delay, maxDelay)
@@ -119,15 +111,10 @@ func (r *Renewer) repeat(
 
 // Renew does what is due and returns when to look again.
 func (r *Renewer) Renew(ctx context.Context) (time.Duration, error) {
-	secret, credential, err := r.stored(ctx)
+	secret, credential, life, err := r.look(ctx)
 	if err != nil {
 		return 0, err
 	}
-	life, err := r.newest(credential.Token)
-	if err != nil {
-		return 0, err
-	}
-	r.Metrics.expires(life.expires)
 	if wait := r.due(life).Sub(r.Clock.Now()); wait > 0 {
 		return min(wait, lookInterval), r.keep(ctx, secret, credential)
 	}
@@ -141,6 +128,19 @@ func (r *Renewer) Renew(ctx context.Context) (time.Duration, error) {
 }
 
 var errExpired = errors.New("the token has expired, so it cannot renew itself: run liqoctl peer again")
+
+// look makes the newest token the one in use, and returns what is stored and how long that token lives.
+func (r *Renewer) look(ctx context.Context) (*corev1.Secret, remote.Credential, lifetime, error) {
+	secret, credential, err := r.stored(ctx)
+	if err != nil {
+		return nil, remote.Credential{}, lifetime{}, err
+	}
+	life, err := r.newest(credential.Token)
+	if err == nil {
+		r.Metrics.expires(life.expires)
+	}
+	return secret, credential, life, err
+}
 
 func (r *Renewer) stored(ctx context.Context) (*corev1.Secret, remote.Credential, error) {
 	var secret corev1.Secret
