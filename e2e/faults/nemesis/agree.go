@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -248,42 +249,47 @@ func (p pair) orphanPods() []Complaint {
 // copies is whether ConfigMaps and Services of offloaded namespaces are in their twins as they are at home, and nothing
 // is that is gone.
 func (p pair) copies() []Complaint {
-	var out []Complaint
-	awayMaps := index(p.away.ConfigMaps, func(c *corev1.ConfigMap) *metav1.ObjectMeta { return &c.ObjectMeta })
-	for i := range p.home.ConfigMaps {
-		src := &p.home.ConfigMaps[i]
-		twin, reflected := p.accepted[src.Namespace]
-		if !reflected || src.Name == rootCA || stays(&src.ObjectMeta) {
-			continue
-		}
-		dst, there := awayMaps[twin+"/"+src.Name]
-		out = append(out, p.copied("ConfigMap", &src.ObjectMeta, there,
-			there && equality.Semantic.DeepEqual(src.Data, dst.Data))...)
-		delete(awayMaps, twin+"/"+src.Name)
-	}
-	for key, dst := range awayMaps {
-		out = append(out, p.leftover("ConfigMap", key, &dst.ObjectMeta)...)
-	}
-	return append(out, p.copiedServices()...)
+	return append(
+		copiesOf(p, "ConfigMap", p.home.ConfigMaps, p.away.ConfigMaps,
+			func(src, dst *corev1.ConfigMap) bool { return equality.Semantic.DeepEqual(src.Data, dst.Data) }),
+		copiesOf(p, "Service", p.home.Services, p.away.Services,
+			func(src, dst *corev1.Service) bool { return maps.Equal(src.Spec.Selector, dst.Spec.Selector) })...)
 }
 
-// copiedServices is the same for Services.
-func (p pair) copiedServices() []Complaint {
+// object is a pointer to a T that has metadata.
+type object[T any] interface {
+	*T
+	metav1.Object
+}
+
+// copiesOf is copies for one kind.
+func copiesOf[T any, P object[T]](p pair, kind string, home, away []T, same func(src, dst P) bool) []Complaint {
+	there := map[string]P{}
+	for i := range away {
+		dst := P(&away[i])
+		there[dst.GetNamespace()+"/"+dst.GetName()] = dst
+	}
 	var out []Complaint
-	awayServices := index(p.away.Services, func(s *corev1.Service) *metav1.ObjectMeta { return &s.ObjectMeta })
-	for i := range p.home.Services {
-		src := &p.home.Services[i]
-		twin, reflected := p.accepted[src.Namespace]
-		if !reflected || stays(&src.ObjectMeta) {
+	for i := range home {
+		src := P(&home[i])
+		twin, reflected := p.accepted[src.GetNamespace()]
+		if !reflected || src.GetName() == rootCA || stays(src) {
 			continue
 		}
-		dst, there := awayServices[twin+"/"+src.Name]
-		out = append(out, p.copied("Service", &src.ObjectMeta, there,
-			there && maps.Equal(src.Spec.Selector, dst.Spec.Selector))...)
-		delete(awayServices, twin+"/"+src.Name)
+		key := twin + "/" + src.GetName()
+		dst := there[key]
+		delete(there, key)
+		switch about := src.GetNamespace() + "/" + src.GetName(); {
+		case dst == nil:
+			out = append(out, p.complain("copy of "+kind, about, "is missing"))
+		case !same(src, dst):
+			out = append(out, p.complain("copy of "+kind, about, "has another content"))
+		}
 	}
-	for key, dst := range awayServices {
-		out = append(out, p.leftover("Service", key, &dst.ObjectMeta)...)
+	for key, dst := range there {
+		if p.leftover(dst) {
+			out = append(out, p.complain("copy of "+kind, key, "is there, and nothing at home is"))
+		}
 	}
 	return out
 }
@@ -291,35 +297,14 @@ func (p pair) copiedServices() []Complaint {
 // rootCA is in every namespace of every cluster; the copy of home's has another name.
 const rootCA = "kube-root-ca.crt"
 
-func stays(meta *metav1.ObjectMeta) bool {
-	skip, set := meta.Annotations[v1beta1.AnnotationSkipReflection]
-	return set && skip != "false" || meta.DeletionTimestamp != nil
+func stays(src metav1.Object) bool {
+	skip, set := src.GetAnnotations()[v1beta1.AnnotationSkipReflection]
+	return set && skip != "false" || src.GetDeletionTimestamp() != nil
 }
 
-func index[T any](list []T, meta func(*T) *metav1.ObjectMeta) map[string]*T {
-	out := map[string]*T{}
-	for i := range list {
-		m := meta(&list[i])
-		out[m.Namespace+"/"+m.Name] = &list[i]
-	}
-	return out
-}
-
-func (p pair) copied(kind string, src *metav1.ObjectMeta, there, same bool) []Complaint {
-	switch name := src.Namespace + "/" + src.Name; {
-	case !there:
-		return []Complaint{p.complain("copy of "+kind, name, "is missing")}
-	case !same:
-		return []Complaint{p.complain("copy of "+kind, name, "has another content")}
-	}
-	return nil
-}
-
-func (p pair) leftover(kind, key string, dst *metav1.ObjectMeta) []Complaint {
-	_, ours := dst.Annotations[v1beta1.AnnotationHomeUID]
-	if !ours || dst.Labels[v1beta1.LabelOrigin] != p.home.Cluster || dst.DeletionTimestamp != nil ||
-		dst.Name == rootCA || len(dst.Name) > len(rootCA) && dst.Name[:len(rootCA)] == rootCA {
-		return nil
-	}
-	return []Complaint{p.complain("copy of "+kind, key, "is there, and nothing at home is")}
+// leftover says whether an object of the provider is a copy of ours that should be gone.
+func (p pair) leftover(dst metav1.Object) bool {
+	_, ours := dst.GetAnnotations()[v1beta1.AnnotationHomeUID]
+	return ours && dst.GetLabels()[v1beta1.LabelOrigin] == p.home.Cluster && dst.GetDeletionTimestamp() == nil &&
+		!strings.HasPrefix(dst.GetName(), rootCA)
 }
