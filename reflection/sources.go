@@ -117,14 +117,16 @@ func (s *Sources) open(ctx context.Context, about subject, namespace string, l l
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	src := s.sources[key]
-	if src == nil {
+	src, known := s.sources[key]
+	if !known {
 		src = newSource(s, about, key)
 		s.sources[key] = src
-		src.start(context.WithoutCancel(ctx))
 	}
 	v := &view{source: src, namespace: namespace, listener: l, asker: s}
 	src.add(v)
+	if !known { // and only now, since what is seen before anybody listens is neither told nor cached whole
+		src.start(context.WithoutCancel(ctx))
+	}
 	return v
 }
 

@@ -20,7 +20,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -108,10 +107,6 @@ func connect(
 }
 
 func newManager(home *rest.Config, opts *options, lead *leader.Leader) (manager.Manager, error) {
-	scheme, err := newScheme()
-	if err != nil {
-		return nil, err
-	}
 	tenant := v1beta1.TenantNamespace(opts.remoteClusterID)
 	inTenant := cache.ByObject{Namespaces: map[string]cache.Config{tenant: {}}}
 	nodes, err := virtualNodes(opts.remoteClusterID)
@@ -119,24 +114,32 @@ func newManager(home *rest.Config, opts *options, lead *leader.Leader) (manager.
 		return nil, err
 	}
 	options := manager.Options{
-		Scheme: scheme,
 		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&v1beta1.NamespaceMap{}: inTenant,
 				&v1beta1.VirtualNode{}:  inTenant,
 				&corev1.Node{}:          nodes,
 			},
 		},
-		// The credential is looked at once a minute, which is cheaper than a watch.
-		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
-
 		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress: opts.HealthAddress,
-		// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.
-		Controller: config.Controller{UsePriorityQueue: ptr.To(false)},
 	}
 	lead.Configure(&options)
+	return manage(home, options)
+}
+
+// manage returns a manager with what all of ours have in common.
+func manage(home *rest.Config, options manager.Options) (manager.Manager, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	options.Scheme = scheme
+	options.Cache.DefaultTransform = cache.TransformStripManagedFields()
+	// The credential is looked at once a minute, which is cheaper than a watch.
+	options.Client.Cache = &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}
+	// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.
+	options.Controller.UsePriorityQueue = ptr.To(false)
 	mgr, err := ctrl.NewManager(home, options)
 	if err != nil {
 		return nil, fmt.Errorf("set up the manager: %w", err)

@@ -11,7 +11,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -87,60 +86,36 @@ func newShared(home *rest.Config, opts *options, lead *leader.Leader, c cache.Ca
 
 // newSharedManager returns a manager with a cache of what all peerings look at.
 func newSharedManager(home *rest.Config, opts *options, lead *leader.Leader) (manager.Manager, error) {
-	scheme, err := newScheme()
-	if err != nil {
-		return nil, err
-	}
 	nodes, err := virtualNodes(opts.remoteClusterIDs...)
 	if err != nil {
 		return nil, err
 	}
 	options := manager.Options{
-		Scheme: scheme,
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&corev1.Node{}: nodes},
-		},
+		Cache:                  cache.Options{ByObject: map[client.Object]cache.ByObject{&corev1.Node{}: nodes}},
 		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress: opts.HealthAddress,
-		Controller:             config.Controller{UsePriorityQueue: ptr.To(false)},
 	}
 	lead.Configure(&options)
-	mgr, err := ctrl.NewManager(home, options)
-	if err != nil {
-		return nil, fmt.Errorf("set up the manager: %w", err)
-	}
-	return mgr, nil
+	return manage(home, options)
 }
 
 // newTenantManager returns a manager of one peering: what only that one looks at it caches itself, the rest it sees in
 // the shared cache.
 func newTenantManager(home *rest.Config, opts *options, common cache.Cache) (manager.Manager, error) {
-	scheme, err := newScheme()
-	if err != nil {
-		return nil, err
-	}
-	mgr, err := ctrl.NewManager(home, manager.Options{
-		Scheme: scheme,
+	return manage(home, manager.Options{
 		NewCache: func(home *rest.Config, o cache.Options) (cache.Cache, error) {
 			own, err := cache.New(home, o)
 			return &joined{own: own, common: common}, err
 		},
 		Cache: cache.Options{
-			DefaultTransform:  cache.TransformStripManagedFields(),
 			DefaultNamespaces: map[string]cache.Config{v1beta1.TenantNamespace(opts.remoteClusterID): {}},
 		},
-		Client:  client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 		Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",
 		// The others have controllers of the same names.
-		Controller: config.Controller{UsePriorityQueue: ptr.To(false), SkipNameValidation: ptr.To(true)},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
 		// Nothing of a peering may be at work any more when it is begun anew.
 		GracefulShutdownTimeout: ptr.To(forever),
 	})
-	if err != nil {
-		return nil, fmt.Errorf("set up the manager: %w", err)
-	}
-	return mgr, nil
 }
 
 // homeSources returns the watches of home that all peerings of a scope share, for one of them.

@@ -179,12 +179,25 @@ func TestCrashesWaitLongerAndLonger(t *testing.T) {
 	}
 }
 
-// variables returns the environment of a process.
+// variables returns the environment of a process once it sleeps: what is read while the shell gives way to what it is
+// told to exec can be empty or end early.
 func variables(t *testing.T, p Process) map[string]string {
 	t.Helper()
-	raw, err := os.ReadFile("/proc/" + strconv.Itoa(p.PID) + "/environ")
-	if err != nil {
-		t.Fatal(err)
+	about := func(what string) []byte {
+		raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.PID), what))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	var raw []byte
+	for deadline := time.Now().Add(30 * time.Second); len(raw) == 0; time.Sleep(time.Millisecond) {
+		if string(about("comm")) == "sleep\n" {
+			raw = about("environ")
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d does not sleep", p.PID)
+		}
 	}
 	found := map[string]string{}
 	for variable := range bytes.SplitSeq(raw, []byte{0}) {
@@ -218,14 +231,14 @@ func TestComponentsGetTheirOwnVariablesFromTheNextStartOn(t *testing.T) {
 	}
 	got := again()
 	if got["WHAT"] != "own" || got["MORE"] != "a=b" || got[mark] != e.Dir() {
-		t.Errorf("got %v", got)
+		t.Errorf("got WHAT=%q, MORE=%q, %s=%q", got["WHAT"], got["MORE"], mark, got[mark])
 	}
 	if other := variables(t, c.startNow(t, Replica(Manager, 2)))["WHAT"]; other != "inherited" {
 		t.Errorf("the other replica's WHAT is %q", other)
 	}
 	set()
 	if got := again(); got["WHAT"] != "inherited" || got["MORE"] != "" {
-		t.Errorf("got %v", got)
+		t.Errorf("then, got WHAT=%q, MORE=%q", got["WHAT"], got["MORE"])
 	}
 
 	var usage *UsageError
