@@ -191,14 +191,12 @@ func variables(t *testing.T, p Process) map[string]string {
 		return raw
 	}
 	var raw []byte
-	for deadline := time.Now().Add(30 * time.Second); len(raw) == 0; time.Sleep(time.Millisecond) {
+	eventually(t, "the process sleeps", func() bool {
 		if string(about("comm")) == "sleep\n" {
 			raw = about("environ")
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %d does not sleep", p.PID)
-		}
-	}
+		return len(raw) != 0
+	})
 	found := map[string]string{}
 	for variable := range bytes.SplitSeq(raw, []byte{0}) {
 		name, value, _ := bytes.Cut(variable, []byte("="))
