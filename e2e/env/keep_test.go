@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 )
 
@@ -191,12 +192,16 @@ func variables(t *testing.T, p Process) map[string]string {
 		return raw
 	}
 	var raw []byte
-	eventually(t, "the process sleeps", func() bool {
-		if string(about("comm")) == "sleep\n" {
-			raw = about("environ")
-		}
-		return len(raw) != 0
-	})
+	err := wait.PollUntilContextTimeout(t.Context(), time.Millisecond, 30*time.Second, true,
+		func(context.Context) (bool, error) {
+			if string(about("comm")) == "sleep\n" {
+				raw = about("environ")
+			}
+			return len(raw) != 0, nil
+		})
+	if err != nil {
+		t.Fatalf("process %d does not sleep: %v", p.PID, err)
+	}
 	found := map[string]string{}
 	for variable := range bytes.SplitSeq(raw, []byte{0}) {
 		name, value, _ := bytes.Cut(variable, []byte("="))
