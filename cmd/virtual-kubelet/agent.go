@@ -75,6 +75,7 @@ func (a *agent) setUp() error {
 	a.mirrors = mirror
 	tokens := provider.NewTokens(pods, a.opts.Clock())
 	return errors.Join(
+		a.away.Register(a.counts),
 		a.mgr.Add(onEveryReplica(a.away.Run)),
 		a.renewal(),
 		a.sameScope(),

@@ -31,13 +31,13 @@ func (l *lab) rest(ctx context.Context) ([]string, error) {
 	if err := l.work.Rest(asked); err != nil {
 		return []string{fmt.Sprintf("at rest: users could not do what they wanted: %v", err)}, nil
 	}
-	l.book.Note(history.Note{Kind: history.Rest, Bound: metav1.Duration{Duration: restWithin}})
 	l.say("nobody asks for anything more")
 	unmet, err := l.unmet(ctx)
 	if err != nil || len(unmet) > 0 {
 		return unmet, err
 	}
 	l.say("everything is as users asked for; nobody does anything for %s", idleFor)
+	l.book.Note(history.Note{Kind: history.Rest, Bound: metav1.Duration{Duration: idleFor / 2}})
 	l.book.Note(history.Note{Kind: history.IdleBegin})
 	select {
 	case <-l.clock.After(idleFor):

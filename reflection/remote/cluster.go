@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
@@ -66,6 +67,7 @@ type Cluster struct {
 	credential Credential
 	poke       chan struct{}
 	pages      pages
+	requests   *prometheus.HistogramVec
 
 	mu        sync.Mutex
 	token     string
@@ -78,7 +80,7 @@ func New(credential Credential, opts Options) (*Cluster, error) {
 	opts = opts.withDefaults()
 	c := &Cluster{
 		opts: opts, credential: credential, token: credential.Token,
-		poke: make(chan struct{}, 1), health: health{err: notAsked()},
+		poke: make(chan struct{}, 1), health: health{err: notAsked()}, requests: newRequests(),
 	}
 	c.config = &rest.Config{
 		Host:        credential.Server,

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -130,6 +133,44 @@ func TestAnAnswerThatNeverBeginsIsGivenUp(t *testing.T) {
 	}
 	if _, err := client.CoreV1().Pods("x").Get(t.Context(), "p", metav1.GetOptions{}); !isTimeout(err) {
 		t.Errorf("want a timeout, got %v", err)
+	}
+}
+
+func TestHowLongAProviderTakesIsMeasured(t *testing.T) {
+	credential := provider(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			<-r.Context().Done()
+		}
+		http.NotFound(w, r)
+	})
+	c := connect(t, credential, Options{Timeout: 600 * time.Millisecond})
+	registry := prometheus.NewRegistry()
+	if err := c.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	client, err := kubernetes.NewForConfig(c.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := client.CoreV1().Pods("x")
+	_, _ = pods.Get(t.Context(), "p", metav1.GetOptions{})
+	_ = pods.Delete(t.Context(), "p", metav1.DeleteOptions{})
+	_, _ = pods.GetLogs("p", &corev1.PodLogOptions{}).DoRaw(t.Context())
+
+	got := map[string]string{}
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("gathered %v, %v", families, err)
+	}
+	for _, m := range families[0].GetMetric() {
+		slow := m.GetHistogram().GetSampleSum() >= 0.5
+		got[m.GetLabel()[0].GetValue()] = fmt.Sprintf("%d, slow: %t", m.GetHistogram().GetSampleCount(), slow)
+	}
+	if diff := cmp.Diff(map[string]string{"GET": "1, slow: false", "DELETE": "1, slow: true"}, got); diff != "" {
+		t.Errorf("-want,+got:\n%s", diff)
+	}
+	if err := c.Register(registry); err == nil {
+		t.Error("it was registered twice")
 	}
 }
 

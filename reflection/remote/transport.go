@@ -79,7 +79,12 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if log && next == http.RoundTripper(b.cluster.transport) {
 		next = b.cluster.streams
 	}
+	began := b.cluster.opts.Clock.Now()
 	resp, err := next.RoundTrip(req)
+	if !log {
+		took := b.cluster.opts.Clock.Since(began)
+		b.cluster.requests.WithLabelValues(req.Method).Observe(took.Seconds())
+	}
 	if err == nil && resp.Body != nil && !endless(req, resp, log) {
 		resp.Body = b.cluster.pages.cap(req, resp.Body)
 	}

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // cutting cuts a provider off for less than what makes Kubernetes evict, and looks, before it heals the link, at what
@@ -24,6 +28,52 @@ func cutting(worthTelling bool) Inject {
 			return errors.Join(s.cutSeen(ctx, worthTelling, before), heal.do(ctx))
 		}, err
 	}
+}
+
+// vanishing has packets vanish, and looks afterwards whether anybody waited for an answer beyond all bounds.
+func vanishing(ctx context.Context, s *Scene) (Heal, error) {
+	heal, err := setLink(ctx, s, s.Provider, "blackhole")
+	return func(ctx context.Context) error {
+		err := heal.do(ctx)
+		for _, name := range agents(s) {
+			text, readErr := s.Env.Consumer().Metrics(ctx, name)
+			if readErr != nil {
+				continue // it does not run, because of another fault
+			}
+			n, countErr := waitedLong(text)
+			if n > 0 {
+				s.Break("%s waited longer than %s s for %d answers of %s", name, longestWait, n, s.Provider)
+			}
+			err = errors.Join(err, countErr)
+		}
+		return err
+	}, err
+}
+
+// longestWait is the bucket that holds all requests which ended within what docs/acceptance.md allows.
+const longestWait = "45"
+
+// waitedLong reads from the metrics of an agent how many of its requests to providers took longer than any may.
+func waitedLong(metrics string) (int, error) {
+	longer := 0.0
+	for line := range strings.Lines(metrics) {
+		what, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
+		labels, bucket := strings.CutPrefix(what, remote.RequestDuration+"_bucket{")
+		all := bucket && strings.Contains(labels, `le="+Inf"`)
+		if !all && !(bucket && strings.Contains(labels, `le="`+longestWait+`"`)) {
+			continue
+		}
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read metric %s: %w", what, err)
+		}
+		if all {
+			longer += n
+		} else {
+			longer -= n
+		}
+	}
+	return int(longer), nil
 }
 
 // cutSeen writes down what should not have become of a cut. What cannot be read, since home is broken too, is not

@@ -39,3 +39,34 @@ func TestWhatANodeMustSayOfACut(t *testing.T) {
 		})
 	}
 }
+
+func TestWhoWaitedForTooLong(t *testing.T) {
+	const buckets = `# TYPE twinspace_remote_request_duration_seconds histogram
+twinspace_remote_request_duration_seconds_bucket{method="GET",le="20"} 3
+twinspace_remote_request_duration_seconds_bucket{method="GET",le="45"} 4
+twinspace_remote_request_duration_seconds_bucket{method="GET",le="+Inf"} 6
+twinspace_remote_request_duration_seconds_sum{method="GET"} 150
+twinspace_remote_request_duration_seconds_count{method="GET"} 6
+twinspace_remote_request_duration_seconds_bucket{destination="b",method="PATCH",le="45"} 9
+twinspace_remote_request_duration_seconds_bucket{destination="b",method="PATCH",le="+Inf"} 10
+liqo_reflection_latency_seconds_bucket{le="+Inf"} 7
+`
+	for what, test := range map[string]struct {
+		metrics string
+		want    int
+		bad     bool
+	}{
+		"nobody, of all kinds of requests": {metrics: "", want: 0},
+		"some":                             {metrics: buckets, want: 3},
+		"the metric cannot be read": {
+			metrics: `twinspace_remote_request_duration_seconds_bucket{method="GET",le="45"} many`, bad: true,
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			got, err := waitedLong(test.metrics)
+			if got != test.want || (err != nil) != test.bad {
+				t.Errorf("got %d, %v, want %d", got, err, test.want)
+			}
+		})
+	}
+}

@@ -46,7 +46,10 @@ func linkFaults() []Fault {
 		}.within(15 * time.Second),
 		away("cut-10m", "the link to a provider is cut for 10 min, and Kubernetes evicts", "cut", 10*minute).
 			within(90 * time.Second).long(),
-		away("black-hole", "packets to and from a provider vanish for 60 s", "blackhole", minute).within(minute),
+		Fault{
+			Name: "black-hole", Does: "packets to and from a provider vanish for 60 s; nobody waits longer than 45 s",
+			Breaks: Link, Hold: minute, Inject: vanishing,
+		}.within(minute),
 		away("slow-200ms", "each round trip to a provider takes 200 ms more", "slow=200ms", breath).
 			here(15 * time.Second),
 		away("slow-2s", "each round trip to a provider takes 2 s more", "slow=2s", minute).here(30 * time.Second),

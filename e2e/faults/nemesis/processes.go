@@ -59,11 +59,14 @@ func (s *Scene) kill(names ...string) error {
 	return errors.Join(errs...)
 }
 
-// started waits until the processes run and are ready.
+// started waits until the processes run and are ready. One that was killed a moment ago may be on its way out still.
 func (s *Scene) started(ctx context.Context, names ...string) error {
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, s.Env.Start(ctx, env.Consumer, name))
+		errs = append(errs, until(ctx, name+" runs", func(ctx context.Context) (bool, error) {
+			err := s.Env.Start(ctx, env.Consumer, name)
+			return err == nil, err
+		}))
 	}
 	return errors.Join(errs...)
 }

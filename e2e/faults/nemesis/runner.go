@@ -21,7 +21,7 @@ type Listener interface {
 	Begins(step Step)
 	// Healed is called when everything is put right.
 	Healed(step Step)
-	// Done is called when both sides agree, or are not waited for any longer.
+	// Done is called when the bound is over and both sides agree, or are not waited for any longer.
 	Done(result *Result)
 }
 
@@ -118,6 +118,8 @@ func (r *Runner) step(ctx context.Context, step Step) Result {
 		result.Problem = err.Error()
 	}
 	r.converge(ctx, &result)
+	// What the record says is judged by how everything is when the bound is over, which the next step would hide.
+	_ = r.pause(ctx, result.Healed.Add(result.Bound+look).Sub(r.Clock.Now()))
 	return result
 }
 

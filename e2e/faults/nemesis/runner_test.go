@@ -80,7 +80,7 @@ func TestAPairIsPutRightTheOtherWayRound(t *testing.T) {
 	plan := []Step{{Faults: []Fault{story.fault("a", 2*time.Second, nil), story.fault("b", 4*time.Second, nil)}}}
 	results := runs(t, plan, func(int) []Complaint { return nil }, story)
 	want := []string{
-		"00 begins a+b", "00 inject a", "00 inject b", "04 heal b", "04 heal a", "04 healed a+b", "07 passed a+b",
+		"00 begins a+b", "00 inject a", "00 inject b", "04 heal b", "04 heal a", "04 healed a+b", "10 passed a+b",
 	}
 	if diff := cmp.Diff(want, story.lines); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
@@ -98,8 +98,8 @@ func TestWhatHasBegunIsPutRightThoughItFailed(t *testing.T) {
 	}
 	results := runs(t, plan, func(int) []Complaint { return nil }, story)
 	want := []string{
-		"00 begins a+b", "00 inject a", "00 heal a", "00 healed a+b", "03 failed a+b",
-		"03 begins c", "03 inject c", "03 heal c", "03 healed c", "06 passed c",
+		"00 begins a+b", "00 inject a", "00 heal a", "00 healed a+b", "06 failed a+b",
+		"06 begins c", "06 inject c", "06 heal c", "06 healed c", "12 passed c",
 	}
 	if diff := cmp.Diff(want, story.lines); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)

@@ -20,11 +20,11 @@ type Schedule struct {
 	Providers []string
 }
 
-// between is how long a step takes beside its hold and what its convergence takes: looking, and a breath.
+// between is how long a step takes beside its hold and its bound: bringing it about, putting it right, and judging.
 const between = 10 * time.Second
 
-// costs estimates how long a step takes. Most converge in a fraction of their bound.
-func costs(s Step) time.Duration { return s.Hold() + s.Bound()/3 + between }
+// costs estimates how long a step takes.
+func costs(s Step) time.Duration { return s.Hold() + s.Bound() + between }
 
 // pairEvery is how often a pair comes while there are single faults left.
 const pairEvery = 4
