@@ -70,6 +70,8 @@ type Twins struct {
 	PodSecurity string
 	// Resync is [DefaultResync] unless set. With many twins it takes longer.
 	Resync time.Duration
+	// OnRecovery has a function called whenever the provider answers again after it did not; nil is never.
+	OnRecovery func(func())
 	// Metrics counts what is done on the provider; nil counts nothing.
 	Metrics *Metrics
 

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // twinWorkers is how many twins are worked on at once: nearly all of that is waiting for the provider, and
@@ -37,6 +38,8 @@ type twinQueue = workqueue.TypedRateLimitingInterface[TwinKey]
 func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) error {
 	options := queueOptions[TwinKey](twinWorkers)
 	options.Reconciler = t
+	retries := remote.NewRetries(options.RateLimiter)
+	options.RateLimiter = retries
 	c, err := controller.NewTyped("twins-"+t.ClusterID, mgr, options)
 	if err != nil {
 		return fmt.Errorf("set up twins: %w", err)
@@ -46,12 +49,22 @@ func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) e
 	informer := t.informer(away)
 	t.strays = func(home string) []string { return marked(informer.GetIndexer(), home) }
 	t.homes = func() []string { return informer.GetIndexer().ListIndexFuncValues(byHome) }
-	for _, s := range []source.TypedSource[TwinKey]{maps, namespaces, watched(informer)} {
+	for _, s := range []source.TypedSource[TwinKey]{maps, namespaces, watched(informer), t.recovery(retries)} {
 		if err := c.Watch(s); err != nil {
 			return fmt.Errorf("watch for twins: %w", err)
 		}
 	}
 	return nil
+}
+
+// recovery enqueues what has failed when the provider answers again.
+func (t *Twins) recovery(failed *remote.Retries[TwinKey]) source.TypedSource[TwinKey] {
+	return source.TypedFunc[TwinKey](func(_ context.Context, q twinQueue) error {
+		if t.OnRecovery != nil {
+			t.OnRecovery(func() { failed.Hurry(q.Add) })
+		}
+		return nil
+	})
 }
 
 // mapEvents enqueues, of the thousands of namespaces in the map, those for which it changed; for a new map also all

@@ -21,6 +21,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // queued returns what handle puts into a queue, sorted by its names.
@@ -107,6 +108,25 @@ func TestANewMapBringsTheAgentBackToAllItHasOnTheProvider(t *testing.T) {
 	}
 	if got := created(build.Map("c").Obj()); len(got) > 0 {
 		t.Errorf("another provider's map: %v", got)
+	}
+}
+
+func TestWhatFailedIsTriedWhenTheProviderAnswersAgain(t *testing.T) {
+	var answers func()
+	retries := remote.NewRetries(backoff[TwinKey]())
+	retries.When(TwinKey{Home: "shop"})
+	got := queued(t, homeOfKey, func(q workqueue.TypedRateLimitingInterface[TwinKey]) {
+		agent := &Twins{OnRecovery: func(f func()) { answers = f }}
+		if err := agent.recovery(retries).Start(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+		if q.Len() > 0 {
+			t.Error("it is tried before the provider answers")
+		}
+		answers()
+	})
+	if diff := cmp.Diff([]string{"shop"}, got); diff != "" {
+		t.Errorf("-want,+got:\n%s", diff)
 	}
 }
 

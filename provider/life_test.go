@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	crfake "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -141,6 +142,19 @@ func TestBackoffIsCapped(t *testing.T) {
 	}
 	if last != backoffMax {
 		t.Errorf("the 100th delay is %s, want %s", last, backoffMax)
+	}
+}
+
+func TestWhatWaitsIsTriedWhenTheProviderAnswersAgain(t *testing.T) {
+	p := NewPods(PodsOptions{Clock: clock.RealClock{}})
+	defer p.queue.ShutDown()
+	tokens := NewTokens(p, clock.RealClock{})
+	defer tokens.queue.ShutDown()
+	_, _ = p.limiter.When(key{Name: "web"}), tokens.limiter.When(holder{})
+	p.Retry()
+	tokens.Retry()
+	if p.queue.Len() != 1 || tokens.queue.Len() != 1 {
+		t.Errorf("%d pods and %d holders of tokens are tried", p.queue.Len(), tokens.queue.Len())
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // Delays of the pod loop.
@@ -95,7 +96,7 @@ type Pods struct {
 	opts  PodsOptions
 	queue workqueue.TypedDelayingInterface[key]
 	// limiter has a delay per name only: a global rate would make an agent that starts after a burst wait for minutes.
-	limiter workqueue.TypedRateLimiter[key]
+	limiter *remote.Retries[key]
 	memory  *memory
 	// lanes are the turns to call the provider.
 	lanes  *lanes
@@ -136,13 +137,16 @@ func NewPods(o PodsOptions) *Pods {
 		nodes: map[string]*node{}, twins: map[string]*twin{},
 	}
 	p.lanes = newLanes(o.Workers)
-	p.limiter = workqueue.NewTypedItemExponentialFailureRateLimiter[key](backoffBase, backoffMax)
+	p.limiter = remote.NewRetries(workqueue.NewTypedItemExponentialFailureRateLimiter[key](backoffBase, backoffMax))
 	p.queue = workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[key]{Name: "pods"})
 	if o.Health != nil {
 		o.Health.Notify(p.healthChanged)
 	}
 	return p
 }
+
+// Retry looks again, now, at what has failed. Call it when the provider answers again.
+func (p *Pods) Retry() { p.limiter.Hurry(p.queue.Add) }
 
 // Start runs the loop until ctx is done, and returns when nothing of it runs any more.
 func (p *Pods) Start(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // ReasonTokenRefused is the reason of the event about a running pod whose tokens of home cannot be renewed.
@@ -38,7 +39,7 @@ type Tokens struct {
 	pods    *Pods
 	clock   clock.WithTicker
 	queue   workqueue.TypedDelayingInterface[holder]
-	limiter workqueue.TypedRateLimiter[holder]
+	limiter *remote.Retries[holder]
 
 	mu      sync.Mutex
 	ctx     context.Context //nolint:containedctx // what watches started later end with; nil unless we run
@@ -68,13 +69,17 @@ func NewTokens(pods *Pods, c clock.WithTicker) *Tokens {
 		pods: pods, clock: c,
 		twins: map[string]*tokenTwin{}, issued: map[types.UID]issue{}, told: map[types.UID]string{},
 	}
-	t.limiter = workqueue.NewTypedItemExponentialFailureRateLimiter[holder](backoffBase, tokenBackoffMax)
+	t.limiter = remote.NewRetries(
+		workqueue.NewTypedItemExponentialFailureRateLimiter[holder](backoffBase, tokenBackoffMax))
 	t.queue = workqueue.NewTypedDelayingQueueWithConfig(
 		workqueue.TypedDelayingQueueConfig[holder]{Name: "tokens", Clock: c})
 	pods.tokens = t
 	pods.OnChange(t.podChanged)
 	return t
 }
+
+// Retry looks again, now, at what has failed. Call it when the provider answers again.
+func (t *Tokens) Retry() { t.limiter.Hurry(t.queue.Add) }
 
 // Start works until ctx is done, and returns when nothing of it runs any more.
 func (t *Tokens) Start(ctx context.Context) error {

@@ -200,6 +200,15 @@ func (m *Mirror) Refresh() {
 	}
 }
 
+// Retry looks again, now, at what has failed. Call it when the provider answers again.
+func (m *Mirror) Retry() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.reflectors {
+		r.retries.Hurry(r.queue.Add)
+	}
+}
+
 // begin starts to watch for a twin. The caller holds the lock.
 func (m *Mirror) begin(t *twin) {
 	if !m.working() {

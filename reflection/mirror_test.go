@@ -177,6 +177,10 @@ func TestTheQueueAfterAPass(t *testing.T) {
 			if got := r.queue.NumRequeues(it); got != tc.wantRetries {
 				t.Errorf("want %d retries, got %d", tc.wantRetries, got)
 			}
+			waiting := r.queue.Len()
+			if h.m.Retry(); r.queue.Len()-waiting != tc.wantRetries {
+				t.Errorf("when the provider answers again, %d are tried", r.queue.Len()-waiting)
+			}
 			failed := testutil.ToFloat64(h.m.opts.Metrics.passes.WithLabelValues("provider-1", "configmaps", "error"))
 			if want := tc.answer != nil || tc.foreign; (failed == 1) != want {
 				t.Errorf("want an error counted: %v, got %v", want, failed)

@@ -13,6 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // item is a copy to look at: the namespace at home, and the copy's name.
@@ -26,8 +28,10 @@ type reflector struct {
 	mirror *Mirror
 	twins  func(home string) *twin
 	queue  workqueue.TypedRateLimitingInterface[item]
-	list   client.ObjectList // an empty one, of kinds that are cached whole
-	bare   atomic.Bool       // the kind has no subresource for its status at home
+	// retries are what of the queue has failed.
+	retries *remote.Retries[item]
+	list    client.ObjectList // an empty one, of kinds that are cached whole
+	bare    atomic.Bool       // the kind has no subresource for its status at home
 
 	leader    *reflector            // of the kind that this one follows
 	followers []*reflector          // of the kinds that follow this one
@@ -51,11 +55,10 @@ func newReflector(m *Mirror, kind Reflected) (*reflector, error) {
 	}
 	r := &reflector{
 		kind: kind, gvk: gvk, opts: m.opts, mirror: m, twins: m.twin,
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, retryEach),
-			workqueue.TypedRateLimitingQueueConfig[item]{Name: "reflection_" + kind.resource, Clock: m.opts.Clock},
-		),
+		retries: remote.NewRetries(workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, retryEach)),
 	}
+	r.queue = workqueue.NewTypedRateLimitingQueueWithConfig[item](r.retries,
+		workqueue.TypedRateLimitingQueueConfig[item]{Name: "reflection_" + kind.resource, Clock: m.opts.Clock})
 	if !kind.whole {
 		learn(gvk, kind.resource, m.opts.Home.client, m.opts.Away.client)
 		return r, nil

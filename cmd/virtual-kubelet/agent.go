@@ -74,6 +74,8 @@ func (a *agent) setUp() error {
 	}
 	a.mirrors = mirror
 	tokens := provider.NewTokens(pods, a.opts.Clock())
+	a.away.OnRecovery(pods.Retry)
+	a.away.OnRecovery(tokens.Retry)
 	return errors.Join(
 		a.away.Register(a.counts),
 		a.mgr.Add(onEveryReplica(a.away.Run)),
@@ -207,6 +209,7 @@ func (a *agent) twins(listeners ...namespacemap.Listener) error {
 	twins := &namespacemap.Twins{
 		Home: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Away: away,
 		Origin: a.opts.clusterID, ClusterID: a.opts.remoteClusterID, Listeners: listeners, Metrics: counts,
+		OnRecovery: a.away.OnRecovery,
 	}
 	return twins.SetupWithManager(a.mgr, watch)
 }
@@ -275,6 +278,7 @@ func (a *agent) mirror(
 	}
 	reports.Reflection = reflecting{mirror}
 	a.away.Notify(mirror.Refresh)
+	a.away.OnRecovery(mirror.Retry)
 	// Which endpoints and Secrets go to the provider follows from which Nodes are its own, and where endpoints run from
 	// whose the others are.
 	return mirror, errors.Join(

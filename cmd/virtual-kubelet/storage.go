@@ -28,6 +28,7 @@ func (a *agent) volumes(view *homeView, recorder record.EventRecorder) (*storage
 	if err != nil {
 		return nil, err
 	}
+	a.away.OnRecovery(volumes.Retry)
 	return volumes, a.mgr.Add(volumes)
 }
 

@@ -73,6 +73,7 @@ type Cluster struct {
 	token     string
 	health    health
 	listeners []func()
+	recovery  []func()
 }
 
 // New returns the connection that the credential describes. It does not talk to the provider: see [Cluster.Probe].

@@ -85,6 +85,15 @@ func (c *Cluster) Notify(f func()) {
 	c.listeners = append(c.listeners, f)
 }
 
+// OnRecovery makes f be called, as by [Cluster.Notify], after a probe that was answered though the one before was not:
+// also after failures that were over too soon for [Cluster.Err] to tell of them. What failed meanwhile need not wait for
+// its next attempt.
+func (c *Cluster) OnRecovery(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recovery = append(c.recovery, f)
+}
+
 // Run probes the provider until ctx is done: every Options.Interval, and at once after a change of token.
 func (c *Cluster) Run(ctx context.Context) error {
 	ticker := c.opts.Clock.NewTicker(c.opts.Interval)
@@ -109,14 +118,19 @@ func (c *Cluster) Probe(ctx context.Context) error {
 		return c.Err()
 	}
 	c.mu.Lock()
-	before := c.health.err
-	c.health = c.health.after(err, c.opts.Clock.Now(), c.opts.Grace)
-	after, listeners := c.health.err, c.listeners
+	before := c.health
+	c.health = before.after(err, c.opts.Clock.Now(), c.opts.Grace)
+	after := c.health.err
+	var told []func()
+	if sentence(before.err) != sentence(after) {
+		told = append(told, c.listeners...)
+	}
+	if err == nil && !before.failing.IsZero() {
+		told = append(told, c.recovery...)
+	}
 	c.mu.Unlock()
-	if sentence(before) != sentence(after) {
-		for _, f := range listeners {
-			f()
-		}
+	for _, f := range told {
+		f()
 	}
 	return after
 }

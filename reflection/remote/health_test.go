@@ -125,6 +125,7 @@ func TestListenersHearChangesOnly(t *testing.T) {
 	for _, who := range []string{"a", "b"} {
 		c.Notify(func() { heard = append(heard, who+":"+Reason(c.Err())) })
 	}
+	c.OnRecovery(func() { heard = append(heard, "recovery") })
 	step := func(answer int, after time.Duration, want ...string) {
 		t.Helper()
 		heard, status = nil, answer
@@ -144,7 +145,10 @@ func TestListenersHearChangesOnly(t *testing.T) {
 	step(500, 10*time.Second, "a:"+ReasonUnreachable, "b:"+ReasonUnreachable)
 	step(500, time.Second)
 	step(401, time.Second, "a:"+ReasonCredentialsRejected, "b:"+ReasonCredentialsRejected)
-	step(200, time.Second, "a:", "b:")
+	step(200, time.Second, "a:", "b:", "recovery")
+	step(500, time.Second)
+	step(200, time.Second, "recovery") // though nobody was told of the failure
+	step(200, time.Second)
 }
 
 func TestAProbeThatIsGivenUpSaysNothing(t *testing.T) {

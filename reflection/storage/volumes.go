@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // Options are what [Volumes] is made of. Workers and Clock have defaults.
@@ -43,6 +44,7 @@ type Options struct {
 type Volumes struct {
 	opts    Options
 	queue   workqueue.TypedRateLimitingInterface[item]
+	retries *remote.Retries[item]
 	volumes cache.Indexer
 	runs    cache.Controller
 	synced  atomic.Bool
@@ -87,15 +89,17 @@ func New(opts Options) (*Volumes, error) {
 		opts.Clock = clock.RealClock{}
 	}
 	v := &Volumes{
-		opts: opts, twins: map[string]string{},
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, lastRetry),
-			workqueue.TypedRateLimitingQueueConfig[item]{Name: "volumes", Clock: opts.Clock},
-		),
+		opts: opts, twins: map[string]string{}, retries: remote.NewRetries(
+			workqueue.NewTypedItemExponentialFailureRateLimiter[item](firstRetry, lastRetry)),
 	}
+	v.queue = workqueue.NewTypedRateLimitingQueueWithConfig[item](v.retries,
+		workqueue.TypedRateLimitingQueueConfig[item]{Name: "volumes", Clock: opts.Clock})
 	v.watch()
 	return v, nil
 }
+
+// Retry looks again, now, at what has failed. Call it when the provider answers again.
+func (v *Volumes) Retry() { v.retries.Hurry(v.queue.Add) }
 
 // watch prepares the watch of the provider's volumes at home.
 func (v *Volumes) watch() {

@@ -280,6 +280,9 @@ func TestAProviderThatDoesNotAnswerLetsThePodGo(t *testing.T) {
 				}
 				r.queue.AddRateLimited(it)
 			}
+			if r.Retry(); r.queue.Len() != 1 {
+				t.Error("it is not tried at once when the provider answers again")
+			}
 			if after, err := r.look("data"); err != nil || after != reconsider {
 				t.Errorf("the pod waits still: %s, %v", after, err)
 			}
