@@ -1,6 +1,7 @@
 package namespacemap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,9 +62,10 @@ func (t *Twins) discard(ctx context.Context, v *visit, away string) error {
 
 // tidy is for a home namespace without a map. One that was deleted by hand is made anew, and the twins stay. But a twin
 // that was being created when its key was taken back, before there was an answer, is known to nobody else once the
-// provider's last VirtualNode took the map along.
+// provider's last VirtualNode took the map along, and of one that was leaving everybody still waits to hear that it is
+// gone.
 func (t *Twins) tidy(ctx context.Context, home string) (reconcile.Result, error) {
-	away := t.begun.of(home)
+	away := cmp.Or(t.begun.of(home), t.going.of(home))
 	if away == "" {
 		return reconcile.Result{}, nil
 	}
@@ -129,11 +131,11 @@ func (t *Twins) expel(ctx context.Context, home, away string) (*corev1.Namespace
 		if err := t.unrequired(ctx, home, away); err != nil {
 			return err
 		}
-		t.leaving(home)
+		t.leaving(home, away)
 		return nil
 	})
 	if err == nil && twin != nil {
-		t.leaving(home) // also when somebody else has deleted it
+		t.leaving(home, away) // also when somebody else has deleted it
 	}
 	return twin, err
 }

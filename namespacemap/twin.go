@@ -119,7 +119,7 @@ func (t *Twins) renew(ctx context.Context, v *visit, twin *corev1.Namespace, why
 			return reconcile.Result{RequeueAfter: retryRequired}, nil
 		}
 	}
-	t.leaving(v.home)
+	t.leaving(v.home, twin.Name)
 	if twin.DeletionTimestamp.IsZero() {
 		switch err := t.delete(ctx, twin); {
 		case apierrors.IsConflict(err): // it changed since we read it: nobody needs to hear of that

@@ -83,7 +83,9 @@ type Twins struct {
 
 	views   mapView
 	commits groupCommit
-	begun   begunTwins
+	// begun are the twins that are being made, and that no map tells of yet; going those that listeners were told are
+	// leaving, and not yet that they are gone.
+	begun, going twinNames
 }
 
 // visit is one look at one home namespace.
@@ -127,6 +129,9 @@ func (t *Twins) Reconcile(ctx context.Context, key TwinKey) (reconcile.Result, e
 	for _, stray := range t.straysOf(key.Home) {
 		return t.remove(ctx, v, stray) // one at a time; its going brings us back for the next
 	}
+	if going := t.going.of(key.Home); going != "" { // and the map that told of it is no more
+		return t.remove(ctx, v, going)
+	}
 	return reconcile.Result{}, nil
 }
 
@@ -160,6 +165,7 @@ func (t *Twins) accept(ctx context.Context, v *visit) error {
 	for _, listener := range t.Listeners {
 		listener.TwinReady(v.home, v.want)
 	}
+	t.going.end(v.home)
 	accepted := v1beta1.TwinStatus{RemoteNamespace: v.want, Phase: v1beta1.MappingAccepted}
 	if err := t.record(ctx, v, accepted); err != nil {
 		return err
@@ -208,7 +214,7 @@ func (t *Twins) fail(ctx context.Context, v *visit, err error) (reconcile.Result
 	var stranger *foreignError
 	lost := v.accepted() && asForeign(err, &stranger)
 	if lost {
-		t.leaving(v.home)
+		t.leaving(v.home, v.want)
 	}
 	if lost || v.lost() { // whatever went wrong since
 		reason = reasonTwinLost
@@ -241,7 +247,8 @@ func (t *Twins) answer(ctx context.Context, v *visit, entry *v1beta1.TwinStatus)
 	return nil
 }
 
-func (t *Twins) leaving(home string) {
+func (t *Twins) leaving(home, away string) {
+	t.going.begin(home, away)
 	for _, listener := range t.Listeners {
 		listener.TwinLeaving(home)
 	}
@@ -249,6 +256,7 @@ func (t *Twins) leaving(home string) {
 
 func (t *Twins) gone(home string) {
 	t.begun.end(home)
+	t.going.end(home)
 	for _, listener := range t.Listeners {
 		listener.TwinGone(home)
 	}

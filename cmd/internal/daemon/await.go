@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
+
+	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
 const (
@@ -19,8 +23,9 @@ const (
 	askAgain      = 2 * time.Second
 )
 
-// AwaitHome returns once the API server at home answers, whatever it says. Who ends because home does not answer is
-// started again with pauses that grow to minutes, and would be away for as long when home is back.
+// AwaitHome returns once the API server at home answers and has our kinds; that it refuses to say which it has is an
+// answer, too. Who ends because home does not answer, or somebody installs the kinds anew, is started again with pauses
+// that grow to minutes, and would be away for as long when all is well again.
 func AwaitHome(ctx context.Context, home *rest.Config, c clock.Clock) error {
 	config := rest.CopyConfig(home)
 	config.Timeout = answerTimeout
@@ -29,8 +34,8 @@ func AwaitHome(ctx context.Context, home *rest.Config, c clock.Clock) error {
 		return fmt.Errorf("make a client of home: %w", err)
 	}
 	for told := false; ; told = true {
-		_, err := client.ServerVersion()
-		if answer := apierrors.APIStatus(nil); err == nil || errors.As(err, &answer) {
+		err := kindsKnown(client)
+		if answer := apierrors.APIStatus(nil); err == nil || errors.As(err, &answer) && !apierrors.IsNotFound(err) {
 			return nil
 		}
 		if !told {
@@ -42,4 +47,18 @@ func AwaitHome(ctx context.Context, home *rest.Config, c clock.Clock) error {
 		case <-c.After(askAgain):
 		}
 	}
+}
+
+// kindsKnown returns what keeps home from knowing our kinds.
+func kindsKnown(home discovery.DiscoveryInterface) error {
+	known, err := home.ServerResourcesForGroupVersion(v1beta1.GroupVersion.String())
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{"NamespaceOffloading", "NamespaceMap", "VirtualNode"} {
+		if !slices.ContainsFunc(known.APIResources, func(r metav1.APIResource) bool { return r.Kind == kind }) {
+			return fmt.Errorf("kind %s is not installed", kind)
+		}
+	}
+	return nil
 }

@@ -14,19 +14,34 @@ import (
 )
 
 func TestAStartWaitsForHome(t *testing.T) {
-	for name, code := range map[string]int{
-		"until it answers": http.StatusOK, "also when it does not know us": http.StatusUnauthorized,
-		"also when it is not well": http.StatusServiceUnavailable,
+	const (
+		none = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`
+		some = `{"kind":"APIResourceList","resources":[{"name":"virtualnodes","kind":"VirtualNode"}]}`
+		all  = `{"kind":"APIResourceList","resources":[{"name":"virtualnodes","kind":"VirtualNode"},` +
+			`{"name":"namespacemaps","kind":"NamespaceMap"},{"name":"namespaceoffloadings","kind":"NamespaceOffloading"}]}`
+	)
+	type answer struct {
+		code int
+		body string
+	}
+	refused := func(code int) []answer { return []answer{{code, `{}`}} }
+	for name, answers := range map[string][]answer{
+		"until it answers":              {{http.StatusOK, all}},
+		"also when it does not know us": refused(http.StatusUnauthorized),
+		"also when it is not well":      refused(http.StatusServiceUnavailable),
+		"until our kinds are installed": {{http.StatusNotFound, none}, {http.StatusOK, some}, {http.StatusOK, all}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if asked.Add(1) <= 2 {
+				n := int(asked.Add(1)) - 3
+				if n < 0 {
 					panic(http.ErrAbortHandler) // the connection ends without an answer
 				}
+				a := answers[min(n, len(answers)-1)]
 				w.Header().Set("Content-Type", "application/json")
-				w.WriteHeader(code)
-				_, _ = w.Write([]byte("{}"))
+				w.WriteHeader(a.code)
+				_, _ = w.Write([]byte(a.body))
 			}))
 			defer server.Close()
 			c := clocktesting.NewFakeClock(time.Now())
@@ -37,7 +52,7 @@ func TestAStartWaitsForHome(t *testing.T) {
 			for deadline := time.After(time.Minute); ; {
 				select {
 				case err := <-ended:
-					if err != nil || asked.Load() < 3 {
+					if err != nil || int(asked.Load()) < 2+len(answers) {
 						t.Errorf("after %d attempts: %v", asked.Load(), err)
 					}
 					return

@@ -1,6 +1,7 @@
 package namespacemap
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -74,5 +75,51 @@ func TestATwinThatWasAnsweredOutlivesItsMap(t *testing.T) {
 	get(t, a.away, "", "shop-a", &corev1.Namespace{})
 	if diff := cmp.Diff(heard{"ready shop shop-a"}, a.heard); diff != "" {
 		t.Errorf("heard (-want,+got):\n%s", diff)
+	}
+}
+
+func TestATwinThatLeavesWhenItsMapGoesIsToldToBeGone(t *testing.T) {
+	for what, again := range map[string]client.Object{
+		"the map is gone for good":          nil,
+		"another map came, which knows not": build.Map("b").Obj(),
+	} {
+		t.Run(what, func(t *testing.T) {
+			a := newAgent(t, wantShop())
+			a.mustVisit(t, "shop")
+			twin := &corev1.Namespace{}
+			get(t, a.away, "", "shop-a", twin)
+			twin.Finalizers = []string{"example.com/slow"}
+			if err := a.away.Update(t.Context(), twin); err != nil {
+				t.Fatal(err)
+			}
+			unwanted := mapOf(t, a.home, "b")
+			unwanted.Spec.DesiredMapping = nil
+			if err := a.home.Update(t.Context(), unwanted); err != nil {
+				t.Fatal(err)
+			}
+			a.mustVisit(t, "shop")
+			if err := a.home.Delete(t.Context(), unwanted); err != nil {
+				t.Fatal(err)
+			}
+			if again != nil {
+				if err := a.home.Create(t.Context(), again); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if result := a.mustVisit(t, "shop"); result.RequeueAfter == 0 {
+				t.Error("nobody looks whether it is gone")
+			}
+			get(t, a.away, "", "shop-a", twin)
+			twin.Finalizers = nil
+			if err := a.away.Update(t.Context(), twin); err != nil {
+				t.Fatal(err)
+			}
+			a.mustVisit(t, "shop")
+			a.mustVisit(t, "shop")
+			got := slices.Compact(slices.Clone(a.heard))
+			if diff := cmp.Diff(heard{"ready shop shop-a", "leaving shop", "gone shop"}, got); diff != "" {
+				t.Errorf("heard (-want,+got):\n%s", diff)
+			}
+		})
 	}
 }
