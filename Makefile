@@ -58,7 +58,10 @@ build-faults: build
 	@for part in $(PARTS); do \
 		$(BUILD) . bin/faults/$$part "ours, to be broken" ./cmd/$$part $(RACE) -tags failpoints -ldflags "$(our_version)" || exit 1; \
 	done
-	@ln -sf ../playground ../kwok ../scheduler bin/faults/
+	@[ ! -L bin/faults/scheduler ] || rm bin/faults/scheduler
+	@$(BUILD) . bin/faults/scheduler "kube-scheduler with our plugins, to be broken" ./cmd/scheduler -tags failpoints \
+		-ldflags "-s -w $(k8s_version) -X main.version=$(VERSION)"
+	@ln -sf ../playground ../kwok bin/faults/
 
 .PHONY: test
 test: build build-race ## Prove it: unit, integration and end-to-end tests, with the race detector

@@ -57,7 +57,7 @@ func main() {
 func newCommand(out io.Writer, exit func(int)) *cobra.Command {
 	schedplugin.AddToScheme(configscheme.Scheme, configv1.GetPluginArgConversionScheme())
 	options := upstream()
-	for name, factory := range schedplugin.Plugins() {
+	for name, factory := range plugins() {
 		options = append(options, app.WithPlugin(name, factory))
 	}
 	command := app.NewSchedulerCommand(options...)

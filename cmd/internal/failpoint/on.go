@@ -60,6 +60,22 @@ func (f Faults) Transport(to Side, next http.RoundTripper) http.RoundTripper {
 	}}
 }
 
+// Reach makes happen what is armed for a moment, as in "before-home-pod-bound", where others make the requests: those of
+// a scheduler are its framework's.
+func (f Faults) Reach(moment string) error { return f.reach(moment, does()) }
+
+func (f Faults) reach(moment string, does map[string]func()) error {
+	for _, a := range f.armed {
+		if a.name != moment || !a.due() {
+			continue
+		}
+		if err := a.happen(does); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // does are the real actions on this process.
 func does() map[string]func() {
 	return map[string]func(){

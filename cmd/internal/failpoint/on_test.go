@@ -256,3 +256,23 @@ func TestProcessesEndAndStop(t *testing.T) {
 		}
 	}
 }
+
+func TestAMomentIsReached(t *testing.T) {
+	f := parse("before-home-pod-bound=kill,skip:1;after-home-pod-bound=fail")
+	if f.Err() != nil {
+		t.Fatal(f.Err())
+	}
+	killed := 0
+	does := map[string]func(){kill: func() { killed++ }}
+	for attempt, want := range []int{0, 1, 1} {
+		if err := f.reach("before-home-pod-bound", does); err != nil || killed != want {
+			t.Errorf("attempt %d: killed %d times, %v", attempt, killed, err)
+		}
+	}
+	if err := f.reach("before-home-pod-patched", does); err != nil || killed != 1 {
+		t.Errorf("another moment: killed %d times, %v", killed, err)
+	}
+	if err := f.reach("after-home-pod-bound", does); err == nil {
+		t.Error("nothing fails")
+	}
+}

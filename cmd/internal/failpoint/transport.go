@@ -48,13 +48,21 @@ func (t *transport) at(when string, info *request.RequestInfo) error {
 		if a.when != when || !a.is(t.to, info) || !a.due() {
 			continue
 		}
-		klog.Background().Info("Fault", "step", a.name, "action", a.action, "namespace", info.Namespace, "name", info.Name)
-		klog.Flush()
-		if a.action == fail {
-			return fmt.Errorf("fault at %s", a.name)
+		if err := a.happen(t.does, "namespace", info.Namespace, "name", info.Name); err != nil {
+			return err
 		}
-		t.does[a.action]()
 	}
+	return nil
+}
+
+// happen does what is armed, and logs it before.
+func (a *armed) happen(does map[string]func(), about ...any) error {
+	klog.Background().WithValues(about...).Info("Fault", "step", a.name, "action", a.action)
+	klog.Flush()
+	if a.action == fail {
+		return fmt.Errorf("fault at %s", a.name)
+	}
+	does[a.action]()
 	return nil
 }
 

@@ -35,6 +35,10 @@ func processFaults() []Fault {
 			Breaks: ManagerProcess, Hold: steps, Inject: dyingAt(managers, managerSteps()),
 		}.within(bound).needs(HomeServer),
 		Fault{
+			Name: "scheduler-killed-at-steps", Does: "the scheduler dies at named steps around the binding of a pod",
+			Breaks: SchedulerPart, Hold: steps, Inject: dyingAt(schedulers, schedulerSteps()),
+		}.within(bound).needs(HomeServer),
+		Fault{
 			Name:   "leader-stopped",
 			Does:   "the leading agent is stopped, another takes over within 20 s; then it goes on",
 			Breaks: AgentProcess, Hold: 10 * time.Second, Inject: stopped,
@@ -103,6 +107,9 @@ func managerSteps() []string {
 		"home-rolebinding-created",
 	}
 }
+
+// schedulerSteps are the steps by which a pod gets the toleration of virtual nodes, and a node.
+func schedulerSteps() []string { return []string{"home-pod-patched", "home-pod-bound"} }
 
 // dyingAt makes processes die at one step after the other, while there is something to do for them.
 func dyingAt(of func(*Scene) []string, steps []string) Inject {
