@@ -70,7 +70,11 @@ func (r *podsResult) size(ctx context.Context, o options, s podsSize, rounds, si
 	}
 	for n := range rounds {
 		for _, side := range []string{home, away} {
-			m, err := b.round(ctx, side, fmt.Sprintf("bench-%s-%d", side, n), s.Pods)
+			var m podsRound
+			err := b.attended(ctx, func(ctx context.Context) (err error) {
+				m, err = b.round(ctx, side, fmt.Sprintf("bench-%s-%d", side, n), s.Pods)
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("round %d, %s: %w", n+1, side, err)
 			}

@@ -52,7 +52,9 @@ func measurePodsRestart(ctx context.Context, o options) (_ report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, down()) }()
-	if err := b.fill(ctx, namespace, o.pods.restarted); err != nil {
+	if err := b.attended(ctx, func(ctx context.Context) error {
+		return b.fill(ctx, namespace, o.pods.restarted)
+	}); err != nil {
 		return nil, err
 	}
 	r := &podsRestartResult{Pods: o.pods.restarted, Events: o.pods.old}

@@ -45,7 +45,11 @@ func measureRolling(ctx context.Context, o options) (_ report, err error) {
 		}
 	}
 	for _, side := range []string{home, away} {
-		if r.Sides[side], err = b.rolling(ctx, side, "rolling-"+side, o.pods.rolled); err != nil {
+		err := b.attended(ctx, func(ctx context.Context) (err error) {
+			r.Sides[side], err = b.rolling(ctx, side, "rolling-"+side, o.pods.rolled)
+			return err
+		})
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", side, err)
 		}
 		fmt.Fprintf(os.Stderr, "rolling update, %s: %d pods in %.1fs\n", side, r.Pods, r.Sides[side].Seconds)

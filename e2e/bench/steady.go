@@ -40,7 +40,9 @@ func measureSteady(ctx context.Context, o options) (_ report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, down()) }()
-	if err := b.fill(ctx, "steady", o.pods.stood); err != nil {
+	if err := b.attended(ctx, func(ctx context.Context) error {
+		return b.fill(ctx, "steady", o.pods.stood)
+	}); err != nil {
 		return nil, err
 	}
 	r := &steadyResult{Pods: o.pods.stood, Minutes: o.pods.stands.Minutes()}
@@ -49,7 +51,7 @@ func measureSteady(ctx context.Context, o options) (_ report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, o.pods.stands); err != nil {
+	if err := b.attended(ctx, func(ctx context.Context) error { return pause(ctx, o.pods.stands) }); err != nil {
 		return nil, err
 	}
 	r.usage, err = w.close(func(c call, e auditv1.Event) bool {
