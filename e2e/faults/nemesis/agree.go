@@ -132,12 +132,14 @@ func (p pair) twins() []Complaint {
 	return out
 }
 
-// orphanTwins is whether the provider has twins of ours that nobody wants.
+// orphanTwins is whether the provider has twins of ours that nobody wants. How long one takes to go that is being
+// deleted is up to the provider.
 func (p pair) orphanTwins() []Complaint {
 	var out []Complaint
 	for _, ns := range p.away.Namespaces {
 		home, ours := ns.Annotations[v1beta1.AnnotationTwinHomeName]
-		if ours && ns.Annotations[v1beta1.AnnotationTwinOrigin] == p.home.Cluster && p.wanted[home] != ns.Name {
+		ours = ours && ns.Annotations[v1beta1.AnnotationTwinOrigin] == p.home.Cluster && ns.DeletionTimestamp == nil
+		if ours && p.wanted[home] != ns.Name {
 			out = append(out, p.complain("twin", ns.Name, "is wanted by nobody"))
 		}
 	}
@@ -302,9 +304,10 @@ func stays(src metav1.Object) bool {
 	return set && skip != "false" || src.GetDeletionTimestamp() != nil
 }
 
-// leftover says whether an object of the provider is a copy of ours that should be gone.
+// leftover says whether an object of the provider is a copy of ours that should be gone, or on its way with its twin.
 func (p pair) leftover(dst metav1.Object) bool {
 	_, ours := dst.GetAnnotations()[v1beta1.AnnotationHomeUID]
-	return ours && dst.GetLabels()[v1beta1.LabelOrigin] == p.home.Cluster && dst.GetDeletionTimestamp() == nil &&
+	twin := p.awaySpaces[dst.GetNamespace()]
+	return ours && twin.DeletionTimestamp == nil && dst.GetLabels()[v1beta1.LabelOrigin] == p.home.Cluster && dst.GetDeletionTimestamp() == nil &&
 		!strings.HasPrefix(dst.GetName(), rootCA)
 }

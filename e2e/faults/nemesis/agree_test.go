@@ -96,6 +96,12 @@ func TestWhatHomeAndAProviderDisagreeAbout(t *testing.T) {
 			},
 			"b: twin shop-a: is wanted by nobody",
 		},
+		"a twin that nobody wants, on its way with what is in it": {
+			func(home, away *View) {
+				home.Maps[0].Spec.DesiredMapping, home.Pods, away.Pods = nil, nil, nil
+				home.ConfigMaps, home.Services, away.Namespaces[0].DeletionTimestamp = nil, nil, now
+			}, "",
+		},
 		"a twin for a namespace that is gone": {
 			func(home, _ *View) { home.Namespaces = nil },
 			"b: mapping of shop: is wanted still, and the namespace is gone or on its way",
