@@ -53,7 +53,7 @@ func (e *Env) newCluster(n int, ports map[string]int) (*Cluster, error) {
 	if ports == nil {
 		c.ports = map[string]int{}
 		for _, use := range c.uses() {
-			port, err := e.ports.reserve()
+			port, err := e.ports.reserve(e.opts.portsFor(use))
 			if err != nil {
 				return nil, err
 			}
@@ -82,6 +82,14 @@ func (c *Cluster) uses() []string {
 		}
 	}
 	return uses
+}
+
+// portsFor returns how many ports in a row a use needs: an agent has a kubelet's for each provider.
+func (o *Options) portsFor(use string) int {
+	if use == AgentOf(sharedAgent)+suffixOfKubelet {
+		return o.Aliases
+	}
+	return 1
 }
 
 // hasLink says whether a link stands between our components and the cluster.

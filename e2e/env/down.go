@@ -41,6 +41,7 @@ func Down(ctx context.Context, dir string) error {
 // Down ends the playground.
 func (e *Env) Down(ctx context.Context) error {
 	defer e.release()
+	defer e.undisguise()
 	e.ports.releaseAll()
 	return Down(ctx, e.opts.Dir)
 }

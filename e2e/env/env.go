@@ -82,6 +82,11 @@ type Options struct {
 	// ControllerManager has flags that Kubernetes' controller managers get besides, --node-monitor-grace-period=10s for
 	// example.
 	ControllerManager []string
+	// Aliases is how many providers home has in place of Providers, which stand behind them in turns, see [Alias] and
+	// [Env.PeerAliases]; 0 is none, so that home has Providers themselves.
+	Aliases int
+	// SharedAgent has one agent serve all aliases.
+	SharedAgent bool
 	// PlainProviders have kube-scheduler with its defaults, as a provider that nothing is installed on does.
 	PlainProviders bool
 	// Tied makes the processes end with the process that starts them, however that ends.
@@ -138,7 +143,7 @@ func (o *Options) possible() error {
 	if o.Peer && o.Bare {
 		return &UsageError{"bare API servers cannot be peered"}
 	}
-	return nil
+	return o.aliasesPossible()
 }
 
 // UsageError is the fault of whoever wrote the options.
@@ -164,6 +169,8 @@ type Env struct {
 
 	starting sync.Mutex            // one start at a time
 	down     map[componentKey]bool // what is meant to be down, guarded by starting
+
+	disguises []*gateway // of aliases, guarded by starting
 
 	ending sync.Mutex
 	ends   map[Process]string // how processes of ours ended, guarded by ending

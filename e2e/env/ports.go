@@ -28,17 +28,48 @@ type reservations struct {
 	held, guards map[int]net.Listener
 }
 
-// reserve chooses a free port.
-func (r *reservations) reserve() (int, error) {
+// reserve chooses so many free ports in a row and returns the first.
+func (r *reservations) reserve(n int) (int, error) {
 	const tries = 1000
 	var err error
 	for range tries {
-		port := lowestPort + rand.IntN(highestPort-lowestPort) //nolint:gosec // G404: not a secret
-		if err = r.take(port); err == nil {
-			return port, nil
+		first := lowestPort + rand.IntN(highestPort-lowestPort-n+1) //nolint:gosec // G404: not a secret
+		if err = r.takeRow(first, n); err == nil {
+			return first, nil
 		}
 	}
 	return 0, fmt.Errorf("choose a free port: %w", err)
+}
+
+// row returns ports that follow each other.
+func row(first, n int) []int {
+	ports := make([]int, n)
+	for i := range ports {
+		ports[i] = first + i
+	}
+	return ports
+}
+
+// takeRow takes all ports of a row or none.
+func (r *reservations) takeRow(first, n int) error {
+	for i, port := range row(first, n) {
+		if err := r.take(port); err != nil {
+			r.giveBack(row(first, i)...)
+			return err
+		}
+	}
+	return nil
+}
+
+// giveBack lets others have ports.
+func (r *reservations) giveBack(ports ...int) {
+	r.release(ports...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, port := range ports {
+		_ = r.guards[port].Close()
+		delete(r.guards, port)
+	}
 }
 
 // take takes a port that no playground has and nobody uses on any address.

@@ -45,7 +45,7 @@ func TestReservedPortsAreHeldUntilTheirServerStarts(t *testing.T) {
 	defer r.releaseAll()
 	seen := map[int]bool{}
 	for range 50 {
-		port, err := r.reserve()
+		port, err := r.reserve(1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestReservedPortsAreHeldUntilTheirServerStarts(t *testing.T) {
 func TestAPortStaysItsPlaygroundsWhileNothingListens(t *testing.T) {
 	var mine, others reservations
 	defer others.releaseAll()
-	port, err := mine.reserve()
+	port, err := mine.reserve(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +28,7 @@ func (c *Cluster) manager(k int) component {
 		health: "http://" + address(health) + "/readyz",
 		args: append([]string{
 			"--kubeconfig=" + c.path(Manager+suffixKubeconfig),
-			"--cluster-id=" + c.Name,
+			"--cluster-id=" + c.env.opts.homeID(),
 			"--leader-elect",
 			"--metrics-bind-address=" + address(metrics),
 			"--health-probe-bind-address=" + address(health),
@@ -35,18 +36,20 @@ func (c *Cluster) manager(k int) component {
 	}
 }
 
-// agent runs the k-th replica of the virtual-kubelet that serves a provider.
-func (c *Cluster) agent(provider string, k int) component {
-	name := Replica(AgentOf(provider), k)
+// agent runs the k-th replica of the virtual-kubelet that serves a provider, or all aliases.
+func (c *Cluster) agent(served string, k int) component {
+	name := Replica(AgentOf(served), k)
+	providers := c.env.opts.behind(served)
 	kubelet := c.ports[name+suffixOfKubelet]
 	metrics, health := c.ports[name+suffixOfMetrics], c.ports[name+suffixOfHealth]
 	return component{
-		cluster: c, name: name, program: Agent, ports: []int{kubelet, metrics, health},
+		cluster: c, name: name, program: Agent, ports: append(row(kubelet, len(providers)), metrics, health),
 		health: "http://" + address(health) + "/readyz",
 		args: append([]string{
-			"--kubeconfig=" + c.path(AgentOf(provider)+suffixKubeconfig), // replicas are one identity
-			"--cluster-id=" + c.Name,
-			"--remote-cluster-id=" + provider,
+			"--kubeconfig=" + c.path(AgentOf(served)+suffixKubeconfig), // replicas are one identity
+			"--cluster-id=" + c.env.opts.homeID(),
+			"--remote-cluster-id=" + strings.Join(providers, ","),
+			fmt.Sprintf("--shared=%t", served == sharedAgent),
 			"--node-ip=" + c.env.opts.nodeIP(k),
 			fmt.Sprintf("--kubelet-port=%d", kubelet),
 			"--leader-elect",
@@ -70,6 +73,9 @@ func (e *Env) peer(ctx context.Context) error {
 		return err
 	}
 	e.say(Consumer, "%s ready", Manager)
+	if e.opts.Aliases > 0 {
+		return nil // see PeerAliases
+	}
 	peerings, ctx := errgroup.WithContext(ctx)
 	for _, provider := range e.Providers() {
 		peerings.Go(func() error { return e.peerWith(ctx, provider) })
@@ -148,7 +154,7 @@ func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
 	if err == nil {
 		return nil
 	}
-	log := c.logPath(AgentOf(name))
+	log := c.logPath(c.env.AgentServing(name))
 	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log, tail(log, 5))
 }
 

@@ -25,8 +25,8 @@ func (e *Env) Replicas(component string) []string {
 // ours returns the names of all processes of our own components, those of the controller-manager first.
 func (e *Env) ours() []string {
 	names := e.Replicas(Manager)
-	for n := range e.opts.Providers {
-		names = append(names, e.Replicas(AgentOf(ProviderName(n+1)))...)
+	for _, served := range e.opts.served() {
+		names = append(names, e.Replicas(AgentOf(served))...)
 	}
 	return names
 }
@@ -35,9 +35,8 @@ func (e *Env) ours() []string {
 func (c *Cluster) ours(builders map[string]func() component) {
 	for k := range c.env.opts.replicas() {
 		builders[Replica(Manager, k+1)] = func() component { return c.manager(k + 1) }
-		for n := range c.env.opts.Providers {
-			provider := ProviderName(n + 1)
-			builders[Replica(AgentOf(provider), k+1)] = func() component { return c.agent(provider, k+1) }
+		for _, served := range c.env.opts.served() {
+			builders[Replica(AgentOf(served), k+1)] = func() component { return c.agent(served, k+1) }
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -38,6 +39,10 @@ func TestAtRestWhatIsOursHasItsSource(t *testing.T) { // I3
 			is(b, "persistentvolumeclaims", mirrored(claim.DeepCopy())).
 			gone(home, "persistentvolumeclaims", "shop/data")
 	}
+	left := build.Namespace("shop-home").UID("btwin").Label(v1beta1.LabelRemoteClusterID, home).
+		Annotation(v1beta1.AnnotationTwinOrigin, home).Annotation(v1beta1.AnnotationTwinHomeName, "shop").
+		Annotation(v1beta1.AnnotationTwinHomeUID, "shop").Obj()
+	left.DeletionTimestamp = ptr.To(metav1.NewTime(moment(6)))
 	foreign := mirrored(settings("m", "1"))
 	foreign.Labels, foreign.Annotations = nil, nil
 	forged{
@@ -46,6 +51,12 @@ func TestAtRestWhatIsOursHasItsSource(t *testing.T) { // I3
 			copied().at(10).gone(home, cm, "shop/settings").gone(c, cm, "shop-home/settings").
 				at(20).rest(10),
 			violates(orphan + rested),
+		},
+		"a copy stays in a twin that the provider is deleting": {
+			copied().at(5).gone(home, offloadings, "shop/offloading").gone(home, cm, "shop/settings").
+				gone(c, cm, "shop-home/settings").gone(c, "namespaces", "/shop-home").
+				at(6).is(b, "namespaces", left).at(20).rest(10),
+			verdict{},
 		},
 		"a copy of what home never had": {
 			forge().at(1).is(b, cm, mirrored(settings("m", "1"))).at(20).rest(10), violates(orphan + rested),

@@ -91,7 +91,8 @@ func (v *visit) copies(c *cluster) map[string]map[types.UID]*object {
 	return out
 }
 
-// orphans is I3 for everything: what is marked ours has a living source with that UID.
+// orphans is I3 for everything: what is marked ours has a living source with that UID. What is in a twin that is being
+// deleted goes with it, as soon as the provider gets to it.
 func (v *visit) orphans(c *cluster) {
 	for resource := range c.objects {
 		for _, o := range c.all(resource) {
@@ -100,7 +101,9 @@ func (v *visit) orphans(c *cluster) {
 				continue
 			}
 			v.judged[I3]++
-			if v.world.living[uid] != nil || v.late(v.world.died[uid]) || v.ending(o) || v.keepsData(resource, uid) {
+			twin := c.get(resourceNamespaces, o.Namespace)
+			if v.world.living[uid] != nil || v.late(v.world.died[uid]) || v.ending(o) || v.keepsData(resource, uid) ||
+				twin != nil && leaving(twin) {
 				continue
 			}
 			v.found(I3, c, resource, o, fmt.Sprintf("%s %s on %s has no source at home", resource, o, c.name))
