@@ -105,6 +105,11 @@ func TestATwinThatLeavesWhenItsMapGoesIsToldToBeGone(t *testing.T) {
 				if err := a.home.Create(t.Context(), again); err != nil {
 					t.Fatal(err)
 				}
+				for range 10 { // so that its version is later than what the agent has seen of the one before
+					if err := a.home.Update(t.Context(), again); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 			if result := a.mustVisit(t, "shop"); result.RequeueAfter == 0 {
 				t.Error("nobody looks whether it is gone")

@@ -247,7 +247,7 @@ func TestAClosedLinkLeavesNothing(t *testing.T) {
 func TestALinkProcessObeysItsOrdersAndRemembersThem(t *testing.T) {
 	dir, server := t.TempDir(), echo(t)
 	var free reservations
-	port, err := free.reserve()
+	port, err := free.reserve(1)
 	if err != nil {
 		t.Fatal(err)
 	}

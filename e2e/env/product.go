@@ -49,13 +49,12 @@ func (c *Cluster) agent(served string, k int) component {
 			"--kubeconfig=" + c.path(AgentOf(served)+suffixKubeconfig), // replicas are one identity
 			"--cluster-id=" + c.env.opts.homeID(),
 			"--remote-cluster-id=" + strings.Join(providers, ","),
-			fmt.Sprintf("--shared=%t", served == sharedAgent),
 			"--node-ip=" + c.env.opts.nodeIP(k),
 			fmt.Sprintf("--kubelet-port=%d", kubelet),
 			"--leader-elect",
 			"--metrics-bind-address=" + address(metrics),
 			"--health-probe-bind-address=" + address(health),
-		}, c.env.opts.Agent...),
+		}, append(sharing(served), c.env.opts.Agent...)...),
 	}
 }
 
