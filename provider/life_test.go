@@ -186,35 +186,6 @@ func TestMapped(t *testing.T) {
 	}
 }
 
-// A namespace that nobody mentions has no twin once there was time enough, and not before.
-func TestUnmentionedNamespace(t *testing.T) {
-	for name, tc := range map[string]struct {
-		after  time.Duration
-		mapped bool
-		err    error
-		want   twinPhase
-	}{
-		"just started":           {0, false, nil, twinUnknown},
-		"long ago, and unmapped": {noTwin, false, nil, twinGone},
-		"long ago, and mapped":   {noTwin, true, nil, twinUnknown},
-		"nobody can tell":        {noTwin, false, errors.New("no answer"), twinUnknown},
-	} {
-		t.Run(name, func(t *testing.T) {
-			clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
-			p := NewPods(PodsOptions{
-				Clock: clock, Mapped: func(context.Context, string) (bool, error) { return tc.mapped, tc.err },
-			})
-			defer p.queue.ShutDown()
-			p.started = clock.Now()
-			clock.Step(tc.after)
-			w := &work{facts: facts{twin: twinUnknown}}
-			if err := p.settleTwin(t.Context(), w); !errors.Is(err, tc.err) || w.twin != tc.want {
-				t.Errorf("want %s, got %s, %v", tc.want, w.twin, err)
-			}
-		})
-	}
-}
-
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m := NewMetrics(registry)

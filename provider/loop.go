@@ -142,7 +142,7 @@ func (p *Pods) conclude(ctx context.Context, w *work, do action) error {
 // wait comes back when time alone may change the decision.
 func (p *Pods) wait(w *work) error {
 	if w.home != nil && w.twin == twinUnknown {
-		return again{after: noTwin}
+		return again{after: resettle}
 	}
 	return nil
 }
@@ -190,25 +190,6 @@ func (p *Pods) awayPod(k key, space twin) *corev1.Pod {
 		return nil
 	}
 	return away
-}
-
-// settleTwin decides about a namespace that nobody mentioned: without a mapping it has no twin, once there was time
-// enough to be mentioned.
-func (p *Pods) settleTwin(ctx context.Context, w *work) error {
-	p.mu.Lock()
-	young := p.opts.Clock.Since(p.started) < noTwin
-	p.mu.Unlock()
-	if young || p.opts.Mapped == nil {
-		return nil
-	}
-	mapped, err := p.opts.Mapped(ctx, w.Namespace)
-	if err != nil {
-		return fmt.Errorf("look up the mapping of %s: %w", w.Namespace, err)
-	}
-	if !mapped {
-		w.twin = twinGone
-	}
-	return nil
 }
 
 // homePod returns the home pod of that name and its node; known is false while the watches cannot tell. While one

@@ -35,9 +35,6 @@ const (
 	settle = 2 * time.Second
 	// lateWatch is when a remote pod is asked for whose creation or deletion the watch does not show.
 	lateWatch = 5 * time.Second
-	// noTwin is how long after the start a namespace that nobody has mentioned, and that has no mapping, counts as one
-	// without a twin. A NamespaceMap that was deleted by hand is back sooner.
-	noTwin = time.Minute
 )
 
 // Health tells whether the provider can be reached. It is nil when it can, after the first answer.
@@ -112,6 +109,7 @@ type Pods struct {
 	// released: a Node was let go. Without one left, no watch is to come that completes what is known.
 	released bool
 	twins    map[string]*twin
+	twinned  twinned
 	wide     wideWatch
 	// listeners are told of home pods; the slice is replaced, never changed.
 	listeners []func(pod *corev1.Pod)
