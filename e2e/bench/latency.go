@@ -114,10 +114,13 @@ func (p *pairing) arrived(ctx context.Context, namespace string, s specimen, wan
 
 // copies counts the objects of a kind on the provider that are made of specimens.
 func (p *pairing) copies(ctx context.Context, s specimen, opts ...client.ListOption) (int, error) {
+	return copiesOn(ctx, p.away, s, append(opts, client.MatchingLabels{v1beta1.LabelOrigin: env.Consumer})...)
+}
+
+func copiesOn(ctx context.Context, away *env.Cluster, s specimen, opts ...client.ListOption) (int, error) {
 	var list metav1.PartialObjectMetadataList
 	list.SetGroupVersionKind(s.kind.GroupVersion().WithKind(s.kind.Kind + "List"))
-	opts = append(opts, client.MatchingLabels{v1beta1.LabelOrigin: env.Consumer})
-	if err := p.away.Client().List(ctx, &list, opts...); err != nil {
+	if err := away.Client().List(ctx, &list, opts...); err != nil {
 		return 0, fmt.Errorf("list copies of %s: %w", s.resource, err)
 	}
 	count := 0

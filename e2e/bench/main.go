@@ -9,6 +9,8 @@
 //   - namespaces offloads many namespaces and takes them back;
 //   - reflection changes objects of every kind and looks at when their copies follow, kills the agent, and counts
 //     watches;
+//   - scale looks at memory and watches of agents with a few providers and with many, one agent for each and one for
+//     all;
 //   - scheduling compares schedulers with and without our plugins.
 //
 // In the end one table has what was measured beside floors and targets; -out saves the run, and -compare says what
@@ -60,6 +62,7 @@ func parts() []part {
 		{"restart", measurePodsRestart},
 		{"namespaces", measureNamespaces},
 		{"reflection", measureReflection},
+		{"scale", measureScale},
 		{"scheduling", measureScheduling},
 	}
 }
@@ -73,6 +76,7 @@ type options struct {
 	// namespaces are offloaded on so many providers.
 	namespaces, providers int
 	reflection            reflectionOptions
+	scale                 scaleOptions
 	scheduling            schedulingOptions
 }
 
@@ -90,6 +94,7 @@ func parse(args []string) (options, error) {
 	fs.IntVar(&o.namespaces, "namespaces", 500, "namespaces to offload, in part namespaces")
 	fs.IntVar(&o.providers, "providers", 3, "providers to offload them on, in parts namespaces and reflection")
 	o.reflection.flags(fs)
+	o.scale.flags(fs)
 	o.scheduling.flags(fs)
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -100,7 +105,7 @@ func parse(args []string) (options, error) {
 	if o.namespaces < 1 || o.providers < 1 {
 		return o, errors.New("-namespaces and -providers must be at least 1")
 	}
-	if err := errors.Join(o.pods.check(), o.reflection.check(), o.scheduling.check()); err != nil {
+	if err := errors.Join(o.pods.check(), o.reflection.check(), o.scale.check(), o.scheduling.check()); err != nil {
 		return o, err
 	}
 	var err error

@@ -121,26 +121,31 @@ func (p *pairing) again(ctx context.Context, objects int) (float64, error) {
 
 // memory returns what the agent needs once it has looked for garbage.
 func (p *pairing) memory(ctx context.Context) (footprint, error) {
+	return memoryOf(ctx, p.env, env.AgentOf(p.away.Name))
+}
+
+// memoryOf is memory for any agent.
+func memoryOf(ctx context.Context, up *env.Env, agent string) (footprint, error) {
 	const cycles = "go_gc_cycles_total_gc_cycles_total"
-	agent := env.AgentOf(p.away.Name)
-	before, err := ask(ctx, p.home, agent, cycles)
+	home := up.Consumer()
+	before, err := ask(ctx, home, agent, cycles)
 	if err != nil {
 		return footprint{}, err
 	}
 	err = wait.PollUntilContextTimeout(ctx, 10*poll, collected, true, func(ctx context.Context) (bool, error) {
-		now, err := ask(ctx, p.home, agent, cycles)
+		now, err := ask(ctx, home, agent, cycles)
 		return now > before, err
 	})
 	if err != nil {
 		return footprint{}, fmt.Errorf("wait until the agent has looked for garbage: %w", err)
 	}
-	live, err := ask(ctx, p.home, agent, "go_gc_heap_live_bytes")
+	live, err := ask(ctx, home, agent, "go_gc_heap_live_bytes")
 	if err != nil {
 		return footprint{}, err
 	}
 	f := footprint{Live: int64(live)}
-	for _, u := range p.env.Usage() {
-		if u.Cluster == p.home.Name && u.Component == agent {
+	for _, u := range up.Usage() {
+		if u.Cluster == home.Name && u.Component == agent {
 			f.RSS, f.Peak = u.RSS, u.PeakRSS
 		}
 	}

@@ -122,3 +122,30 @@ func TestAPortIsFreeOnlyIfNoAddressOfTheMachineHasIt(t *testing.T) {
 		t.Errorf("a port that was refused before cannot be taken: %v", err)
 	}
 }
+
+func TestPortsInARowAreTakenTogetherOrNotAtAll(t *testing.T) {
+	var mine, others reservations
+	defer mine.releaseAll()
+	defer others.releaseAll()
+	first, err := mine.reserve(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, port := range row(first, 5) {
+		if err := others.take(port); err == nil {
+			t.Errorf("port %d of the row could be taken", port)
+		}
+	}
+	mine.giveBack(row(first, 3)...)
+	if err := others.takeRow(first, 5); err == nil { // the last two are still somebody's
+		t.Fatal("a row was taken of which a part is taken")
+	}
+	for _, port := range row(first, 3) {
+		if err := mine.take(port); err != nil {
+			t.Errorf("port %d of a row that was not to be had is still kept: %v", port, err)
+		}
+	}
+	if len(row(first, 0)) != 0 {
+		t.Error("a row of none has ports")
+	}
+}
