@@ -102,11 +102,8 @@ func (r *Runner) step(ctx context.Context, step Step) Result {
 			result.Violations = append(result.Violations, says)
 		}
 	}
-	heals, err := r.inject(ctx, step, &scene)
-	if err == nil {
-		_ = r.pause(ctx, step.Hold()) // whoever ends the run ends the fault, too
-	}
-	err = errors.Join(err, r.heal(ctx, heals))
+	broken, err := r.inject(ctx, step, &scene)
+	err = errors.Join(err, r.heal(ctx, broken, err != nil))
 	result.Healed = r.Clock.Now()
 	result.Hold = result.Healed.Sub(result.Injected)
 	result.Load = load()
@@ -123,35 +120,40 @@ func (r *Runner) step(ctx context.Context, step Step) Result {
 	return result
 }
 
-func (r *Runner) inject(ctx context.Context, step Step, scene *Scene) ([]Heal, error) {
-	ctx, cancel := context.WithTimeout(ctx, injectWithin)
-	defer cancel()
-	var (
-		heals []Heal
-		errs  []error
-	)
-	for _, f := range step.Faults {
-		heal, err := f.Inject(ctx, scene)
-		if heal != nil {
-			heals = append(heals, heal)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("inject %s: %w", f.Name, err))
-			break
-		}
-	}
-	return heals, errors.Join(errs...)
+// ailment is a fault that has been brought about.
+type ailment struct {
+	heal  Heal
+	until time.Time
 }
 
-// heal puts everything right, the last first, whether or not the run is over.
-func (r *Runner) heal(ctx context.Context, heals []Heal) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
+func (r *Runner) inject(ctx context.Context, step Step, scene *Scene) ([]ailment, error) {
+	ctx, cancel := context.WithTimeout(ctx, injectWithin)
 	defer cancel()
+	var out []ailment
+	for _, f := range step.Faults {
+		heal, err := f.Inject(ctx, scene)
+		out = append(out, ailment{heal, r.Clock.Now().Add(f.Hold)})
+		if err != nil {
+			return out, fmt.Errorf("inject %s: %w", f.Name, err)
+		}
+	}
+	return out, nil
+}
+
+// heal puts each fault right when its time is over; at once when that makes no sense any more, and also when the run is
+// over.
+func (r *Runner) heal(ctx context.Context, broken []ailment, now bool) error {
+	slices.SortStableFunc(broken, func(a, b ailment) int { return a.until.Compare(b.until) })
 	var errs []error
-	for i := len(heals) - 1; i >= 0; i-- {
-		if err := heals[i](ctx); err != nil {
+	for _, a := range broken {
+		if !now {
+			_ = r.pause(ctx, a.until.Sub(r.Clock.Now())) // whoever ends the run ends the fault, too
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healWithin)
+		if err := a.heal.do(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("put right: %w", err))
 		}
+		cancel()
 	}
 	return errors.Join(errs...)
 }

@@ -75,12 +75,16 @@ func runs(t *testing.T, plan []Step, wrong func(second int) []Complaint, story *
 
 func newTale() *tale { return &tale{clock: clocktesting.NewFakeClock(time.Unix(0, 0))} }
 
-func TestAPairIsPutRightTheOtherWayRound(t *testing.T) {
+func TestEachFaultOfAPairIsPutRightWhenItsTimeIsOver(t *testing.T) {
 	story := newTale()
-	plan := []Step{{Faults: []Fault{story.fault("a", 2*time.Second, nil), story.fault("b", 4*time.Second, nil)}}}
+	plan := []Step{
+		{Faults: []Fault{story.fault("a", 4*time.Second, nil), story.fault("b", 4*time.Second, nil)}},
+		{Faults: []Fault{story.fault("c", 4*time.Second, nil), story.fault("d", 2*time.Second, nil)}},
+	}
 	results := runs(t, plan, func(int) []Complaint { return nil }, story)
 	want := []string{
-		"00 begins a+b", "00 inject a", "00 inject b", "04 heal b", "04 heal a", "04 healed a+b", "10 passed a+b",
+		"00 begins a+b", "00 inject a", "00 inject b", "04 heal a", "04 heal b", "04 healed a+b", "10 passed a+b",
+		"10 begins c+d", "10 inject c", "10 inject d", "12 heal d", "14 heal c", "14 healed c+d", "20 passed c+d",
 	}
 	if diff := cmp.Diff(want, story.lines); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
