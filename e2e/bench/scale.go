@@ -56,12 +56,25 @@ func measureScaled(ctx context.Context, o options, size int, shared bool) (s sca
 // scaleFleet is a home cluster whose providers are aliases.
 type scaleFleet struct {
 	bench
-	opts scaleOptions
+	opts  scaleOptions
+	teams *namespaces
+}
+
+// furnish begins what is watched besides by the benchmark, and by API servers: the parameters of the policies that all
+// peerings of a provider share.
+func (f *scaleFleet) furnish(ctx context.Context) error {
+	for _, c := range f.env.Providers() {
+		if err := c.Apply(ctx, "provider"); err != nil {
+			return err
+		}
+	}
+	f.teams = &namespaces{env: f.env, count: f.opts.namespaces}
+	return f.teams.watch(ctx)
 }
 
 // measure brings the virtual nodes up, gives them work, and looks at the agents once all is in step.
 func (f *scaleFleet) measure(ctx context.Context, s *scaled) error {
-	if err := settled(ctx, f.env, s.Before); err != nil {
+	if err := errors.Join(f.furnish(ctx), settled(ctx, f.env, s.Before)); err != nil {
 		return err
 	}
 	fmt.Fprintln(os.Stderr, "peering, and starting agents ...")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -118,6 +119,100 @@ func TestATableOfScaleHasBothWaysAndTheirRatios(t *testing.T) {
 		if !strings.Contains(squeezed(out.String()), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())
 		}
+	}
+}
+
+func TestATableOfOneWayHasNoRatios(t *testing.T) {
+	r := scaleExample()
+	r.Runs, r.Scope = r.Runs[1:], scopeCluster
+	var out strings.Builder
+	r.print(&out)
+	text := squeezed(out.String())
+	if want := "2, one agent for all 1 46.00 11.00 14.50 8.00 26.00 9.00 0.50 300 4 10"; !strings.Contains(text, want) {
+		t.Errorf("%q is missing in\n%s", want, out.String())
+	}
+	for _, unwanted := range []string{"for all / each", "an agent each"} {
+		if strings.Contains(text, unwanted) {
+			t.Errorf("%q is in\n%s", unwanted, out.String())
+		}
+	}
+}
+
+// What was measured with other work is another figure, or runs would be compared that cannot be.
+func TestFiguresOfScaleSayWhatWasMeasured(t *testing.T) {
+	var all []figure
+	for _, scope := range []string{scopeNamespace, scopeCluster} {
+		for _, namespaces := range []int{3, 5} {
+			for _, size := range []int{2, 10} {
+				r := scaleExample()
+				r.Scope, r.Namespaces = scope, namespaces
+				for i := range r.Runs {
+					r.Runs[i].Providers = size
+				}
+				all = append(all, r.figures()...)
+			}
+		}
+	}
+	if got, want := len(byName(t, all)), 2*2*2*15; got != want {
+		t.Errorf("%d figures, want %d", got, want)
+	}
+	for _, f := range all {
+		if f.Target != nil && f.Kind != ofCount {
+			t.Errorf("%s has a target, though nothing is promised", f.Name)
+		}
+	}
+}
+
+func TestARunOfScaleIsComparedWithASavedOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "saved.json")
+	before := &saved{Parts: map[string]report{}}
+	before.add("scale", scaleExample())
+	if err := before.store(file); err != nil {
+		t.Fatal(err)
+	}
+	then, err := load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := scaleExample()
+	r.Runs[1].Agents[0].RSS *= 2
+	r.Runs[1].After["provider-1"]["services"] = 10
+	now := &saved{Parts: map[string]report{}}
+	now.add("scale", r)
+	got := map[string]string{}
+	for _, c := range changes(then.Figures, now.Figures) {
+		if says := c.says(); says != "" {
+			_, what, _ := strings.Cut(c.name, "scope namespace: ")
+			got[what] = says
+		}
+	}
+	want := map[string]string{
+		"resident memory of agents for each, MiB": "worse", "watches on providers for each": "worse",
+		"resident": "worse", "watches there": "worse",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want,+got):\n%s", diff)
+	}
+}
+
+func TestWatchesThatBeganAreCountedOnce(t *testing.T) {
+	before := watchCounts{env.Consumer: {"pods": 5, "leases": 1}, "provider-1": {"pods": 2}, "provider-2": {"pods": 3}}
+	for name, test := range map[string]struct {
+		after      watchCounts
+		home, away float64
+	}{
+		"none began":                   {before, 0, 0},
+		"some at home":                 {watchCounts{env.Consumer: {"pods": 9, "leases": 1}}, 2, 0},
+		"some of another resource":     {watchCounts{env.Consumer: {"pods": 5, "leases": 1, "nodes": 1}}, 0.5, 0},
+		"one ended, another began":     {watchCounts{env.Consumer: {"pods": 6}}, 0, 0},
+		"some on each of the clusters": {watchCounts{"provider-1": {"pods": 3}, "provider-2": {"pods": 6}}, 0, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, s := &scaleResult{}, &scaled{Providers: 2, Before: before, After: test.after}
+			if home, away := r.atHome(s), r.onProviders(s); home != test.home || away != test.away {
+				t.Errorf("%v at home and %v on providers, want %v and %v", home, away, test.home, test.away)
+			}
+		})
 	}
 }
 

@@ -38,20 +38,16 @@ func (f *scaleFleet) work(ctx context.Context) error {
 	aliases := f.env.Aliases()
 	fmt.Fprintf(os.Stderr, "offloading %d namespaces to %d virtual nodes ...\n", f.opts.namespaces, len(aliases))
 	home := f.env.Consumer().Client()
-	n := &namespaces{env: f.env, count: f.opts.namespaces}
-	if err := n.watch(ctx); err != nil {
-		return err
-	}
-	if err := n.each(ctx, func(ctx context.Context, name string) error {
-		return errors.Join(home.Create(ctx, build.Namespace(name).Obj()), n.offload(ctx, name),
+	if err := f.teams.each(ctx, func(ctx context.Context, name string) error {
+		return errors.Join(home.Create(ctx, build.Namespace(name).Obj()), f.teams.offload(ctx, name),
 			furnishHome(ctx, home, name))
 	}); err != nil {
 		return fmt.Errorf("offload namespaces: %w", err)
 	}
-	if err := f.await(ctx, "namespaces are offloaded", f.opts.namespaces, n.ready); err != nil {
+	if err := f.await(ctx, "namespaces are offloaded", f.opts.namespaces, f.teams.ready); err != nil {
 		return err
 	}
-	if err := n.each(ctx, func(ctx context.Context, name string) error {
+	if err := f.teams.each(ctx, func(ctx context.Context, name string) error {
 		return each(len(aliases)*f.opts.pods, func(i int) error {
 			return home.Create(ctx, scalePod(name, aliases[i%len(aliases)].Name, i/len(aliases)))
 		})

@@ -2,16 +2,16 @@ package env
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
-
-	"crypto/tls"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/utils/clock"
@@ -63,6 +63,43 @@ func TestWordsAreChangedAcrossPieces(t *testing.T) {
 			})
 		}
 	}
+}
+
+// However a text is cut, the same becomes of it.
+func TestWordsAreChangedHoweverTheTextIsCut(t *testing.T) {
+	names := renames{{"home-00", "home-07"}, {"00-11", "00-99"}}
+	parts := []string{"home-00", "home-0", "home", "00-11", "00-1", "0", "h", "-", ".", "\x00"}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // G404: always the same
+	for range 2000 {
+		var text strings.Builder
+		for range random.IntN(8) {
+			text.WriteString(parts[random.IntN(len(parts))])
+		}
+		want := names.text(text.String())
+		cut := &cutter{rest: text.String(), next: func(most int) int { return 1 + random.IntN(most) }}
+		got, err := io.ReadAll(names.body(io.NopCloser(cut)))
+		if err != nil || string(got) != want {
+			t.Fatalf("%q became %q, want %q, %v", text.String(), got, want, err)
+		}
+		if len(want) != text.Len() {
+			t.Fatalf("%q has another length than %q", want, text.String())
+		}
+	}
+}
+
+// cutter gives a text away in pieces.
+type cutter struct {
+	rest string
+	next func(most int) int
+}
+
+func (c *cutter) Read(into []byte) (int, error) {
+	if c.rest == "" {
+		return 0, io.EOF
+	}
+	n := copy(into, c.rest[:c.next(len(c.rest))])
+	c.rest = c.rest[n:]
+	return n, nil
 }
 
 func TestAStreamSaysWhatItHasAndHowItEnded(t *testing.T) {
