@@ -65,14 +65,17 @@ func measureWatches(ctx context.Context, o options, scope string) (_ *watches, e
 
 // settled counts the watches of each API server, by resource, once their numbers stay the same.
 func settled(ctx context.Context, up *env.Env, into map[string]map[string]float64) error {
-	since := time.Now()
+	since, known := time.Now(), map[string]*steadied{}
+	for _, c := range up.Clusters() {
+		known[c.Name] = &steadied{}
+	}
 	err := wait.PollUntilContextTimeout(ctx, 10*poll, arrival, true, func(ctx context.Context) (bool, error) {
 		for _, c := range up.Clusters() {
 			now, err := watchesOf(ctx, c)
 			if err != nil {
 				return false, err
 			}
-			if !maps.Equal(now, into[c.Name]) {
+			if known[c.Name].see(now) {
 				into[c.Name], since = now, time.Now()
 			}
 		}
@@ -82,6 +85,26 @@ func settled(ctx context.Context, up *env.Env, into map[string]map[string]float6
 		return fmt.Errorf("wait until no more watches begin: %w", err)
 	}
 	return nil
+}
+
+// steadied are numbers of watches, which change when they have been others twice in a row: of many watches there is
+// always one that has ended in time, and begins anew.
+type steadied struct {
+	known   map[string]float64
+	strange int
+}
+
+// see says whether the numbers have changed, to what was seen last.
+func (s *steadied) see(now map[string]float64) bool {
+	if maps.Equal(now, s.known) {
+		s.strange = 0
+		return false
+	}
+	if s.strange++; s.strange < 2 {
+		return false
+	}
+	s.known, s.strange = now, 0
+	return true
 }
 
 // watchesOf counts the watches that an API server serves, by resource.
