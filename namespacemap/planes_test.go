@@ -3,6 +3,7 @@ package namespacemap_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,7 +53,9 @@ type world struct {
 	identity   map[string]*rest.Config
 	// race, on a provider, is run once between the read and the creation of a twin.
 	race *race
-	stop func()
+	// stories counts those that were told.
+	stories *atomic.Int32
+	stop    func()
 }
 
 // race holds what shall happen right before the next creation of a namespace of that name.
@@ -80,7 +83,9 @@ func (r *race) before(object client.Object) {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	e := env.Start(t, env.Options{Providers: 2})
-	w := &world{t: t, id: env.Consumer, home: e.Consumer(), providers: e.Providers()}
+	w := &world{
+		t: t, id: env.Consumer, home: e.Consumer(), providers: e.Providers(), stories: &atomic.Int32{},
+	}
 	w.begin()
 	return w
 }

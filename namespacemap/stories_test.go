@@ -20,6 +20,37 @@ import (
 	"github.com/twinspace/twinspace/e2e/env"
 )
 
+// story is about one namespace.
+type story struct {
+	name string
+	of   func(*world)
+}
+
+// tell tells it, and what is told after it begins with what it has left running.
+func (s story) tell(w *world) {
+	w.t.Run(s.name, func(t *testing.T) {
+		told := w.told(t)
+		s.of(told)
+		w.stop = told.stop
+	})
+}
+
+// tellBeside tells it while others are told.
+func (s story) tellBeside(w *world) {
+	w.t.Run(s.name, func(t *testing.T) {
+		t.Parallel()
+		s.of(w.told(t))
+	})
+}
+
+// told is the world for one story, with a namespace that no other has.
+func (w *world) told(t *testing.T) *world {
+	told := *w
+	told.t, told.shop = t, fmt.Sprintf("shop-%02d", w.stories.Add(1))
+	told.twin = told.shop + "-" + env.Consumer
+	return &told
+}
+
 func TestNamespacesBetweenAPIServers(t *testing.T) {
 	w := newWorld(t)
 	var audits []*env.Audit
@@ -30,41 +61,40 @@ func TestNamespacesBetweenAPIServers(t *testing.T) {
 		}
 		audits = append(audits, audit)
 	}
-	for i, story := range []struct {
-		name string
-		tell func(*world)
-	}{
-		{"N8 a namespace without clusters gets them when they come", (*world).clustersComeLater},
-		{"N1 defaults", (*world).defaults},
-		{"N2 names", (*world).names},
-		{"N5 what cannot be changed", (*world).immutable},
-		{"N7 a name too long", (*world).tooLong},
+	story{"N8 a namespace without clusters gets them when they come", (*world).clustersComeLater}.tell(w)
+	t.Run("side by side", func(t *testing.T) { // each in a namespace of its own
+		together := *w
+		together.t = t
+		for _, s := range []story{
+			{"N1 defaults", (*world).defaults},
+			{"N2 names", (*world).names},
+			{"N5 what cannot be changed", (*world).immutable},
+			{"N7 a name too long", (*world).tooLong},
+			{"N13 a foreign namespace has the name", (*world).foreign},
+			{"N14 a twin or its rights deleted by hand", (*world).rebuilt},
+			{"N17 something holds a twin", (*world).held},
+			{"N18 the home namespace is deleted", (*world).namespaceDeleted},
+			{"N20 the quick label", (*world).quick},
+			{"N20 the quick label and what a user made", (*world).quickAndUser},
+			{"N21 the label removed by hand", (*world).label},
+		} {
+			s.tellBeside(&together)
+		}
+	})
+	for _, s := range []story{
 		{"N9 a cluster is deselected", (*world).deselected},
 		{"N10 a selector that cannot be parsed", (*world).selectorError},
 		{"N11 two virtual nodes of one provider", (*world).twoNodes},
 		{"N12 phases", (*world).phases},
 		{"N11 a steady system writes nothing", (*world).steady},
-		{"N13 a foreign namespace has the name", (*world).foreign},
-		{"N14 a twin or its rights deleted by hand", (*world).rebuilt},
 		{"N15 a map deleted by hand", (*world).mapDeleted},
 		{"N16 two consumers want the same name", (*world).twoConsumers},
-		{"N17 something holds a twin", (*world).held},
-		{"N18 the home namespace is deleted", (*world).namespaceDeleted},
-		{"N20 the quick label", (*world).quick},
-		{"N20 the quick label and what a user made", (*world).quickAndUser},
-		{"N21 the label removed by hand", (*world).label},
 		{"N22 what goes wrong can be read", (*world).wrong},
 		{"killed in the middle", (*world).killed},
 		{"B39 one cluster under two ids", (*world).duplicate},
 		{"N23 the last virtual node of a provider", (*world).lastVirtualNode},
 	} {
-		t.Run(story.name, func(t *testing.T) {
-			told := *w
-			told.t, told.shop = t, fmt.Sprintf("shop-%02d", i+1)
-			told.twin = told.shop + "-" + env.Consumer
-			story.tell(&told)
-			w.stop = told.stop
-		})
+		s.tell(w)
 	}
 	w.stop()
 	w.stop = func() {}
@@ -353,7 +383,8 @@ func (w *world) namespaceDeleted() {
 	for _, provider := range w.providers {
 		w.gone(provider, "", w.twin, &corev1.Namespace{})
 		m := read(w, w.home, v1beta1.TenantNamespace(provider.Name), provider.Name, &v1beta1.NamespaceMap{})
-		if len(m.Spec.DesiredMapping)+len(m.Status.CurrentMapping) > 0 {
+		_, wanted := m.Spec.DesiredMapping[w.shop]
+		if _, there := m.Status.CurrentMapping[w.shop]; wanted || there {
 			w.t.Errorf("left in the map of %s: %+v, %+v", provider.Name, m.Spec, m.Status)
 		}
 	}

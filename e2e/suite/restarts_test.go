@@ -33,7 +33,7 @@ const (
 	// of them are being offloaded or un-offloaded meanwhile. What takes time is Kubernetes deleting namespaces.
 	crashes = 10
 	crowd   = 200
-	movers  = 100
+	movers  = 50
 	// settled is how long it may take until all have arrived.
 	settled = 5 * time.Minute
 	// crowdPrefix begins the names of these namespaces.
