@@ -2,6 +2,7 @@ package env_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/e2e/build"
@@ -84,6 +86,30 @@ func TestClustersBehaveAsClustersDo(t *testing.T) {
 			err := away.Client().Get(ctx, client.ObjectKey{Namespace: metav1.NamespaceDefault, Name: "once"}, &got)
 			return err == nil && got.Status.Succeeded == 1
 		})
+	})
+	t.Run("fake kubelets end no pod that nobody deletes, nor one on another's node", func(t *testing.T) {
+		cfg := home.Config()
+		cfg.Impersonate.UserName = "kwok"
+		kwok := kubernetes.NewForConfigOrDie(cfg).CoreV1().Pods(metav1.NamespaceDefault)
+		held := build.Pod("held").Obj()
+		held.Finalizers = []string{"example.com/held"}
+		elsewhere := held.DeepCopy()
+		elsewhere.Name, elsewhere.Spec.NodeName = "elsewhere", "other-node"
+		create(t, home, build.Pod("stays").Obj(), held, elsewhere)
+		phase(t, home, "stays", corev1.PodRunning)
+		phase(t, home, "held", corev1.PodRunning)
+		for _, pod := range []*corev1.Pod{held, elsewhere} {
+			if err := home.Client().Delete(t.Context(), pod); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for name, may := range map[string]bool{"stays": false, "held": true, "elsewhere": false} {
+			eventually(t, fmt.Sprintf("%s may be ended: %t", name, may), func(ctx context.Context) bool {
+				now := metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0), DryRun: []string{metav1.DryRunAll}}
+				err := kwok.Delete(ctx, name, now)
+				return may && err == nil || !may && err != nil && strings.Contains(err.Error(), "fake kubelet")
+			})
+		}
 	})
 	t.Run("nodes that are not kwok's are left alone", func(t *testing.T) {
 		create(t, home, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "virtual"}})

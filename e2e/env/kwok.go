@@ -72,9 +72,12 @@ func allow(group, resource string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 }
 
+// nodePrefix begins the names of the cluster's own nodes.
+func (c *Cluster) nodePrefix() string { return c.Name + "-node-" }
+
 // node returns the i-th node.
 func (c *Cluster) node(i int) *corev1.Node {
-	name := fmt.Sprintf("%s-node-%d", c.Name, i+1)
+	name := fmt.Sprintf("%s%d", c.nodePrefix(), i+1)
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        name,
@@ -95,7 +98,7 @@ func (c *Cluster) node(i int) *corev1.Node {
 
 // populate makes what a cluster has before anybody uses it: rights of the fake kubelets, nodes, and a storage class.
 func (c *Cluster) populate(ctx context.Context) error {
-	objects := append(kwokRole(), storageClass())
+	objects := append(append(kwokRole(), c.kwokFence()...), storageClass())
 	for i := range c.env.opts.Nodes {
 		objects = append(objects, c.node(i))
 	}
