@@ -130,16 +130,19 @@ func (c *Cluster) controllerManager() component {
 
 func (c *Cluster) scheduler() component {
 	kubeconfig := c.path(Scheduler + suffixKubeconfig)
+	program, args := "playground", []string{"kube-scheduler"}
+	if c.index == 0 && c.env.opts.hasScheduler() {
+		program, args = ourScheduler, nil
+	}
 	return component{
-		cluster: c, name: Scheduler, program: "playground", ports: []int{c.ports[Scheduler]},
+		cluster: c, name: Scheduler, program: program, ports: []int{c.ports[Scheduler]},
 		health: "https://" + address(c.ports[Scheduler]) + "/readyz",
-		args: []string{
-			"kube-scheduler",
-			"--config=" + c.path("scheduler.yaml"),
-			"--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-			"--bind-address=" + loopback, fmt.Sprintf("--secure-port=%d", c.ports[Scheduler]),
-			"--tls-cert-file=" + c.cert(certServing), "--tls-private-key-file=" + c.key(certServing),
-		},
+		args: append(args,
+			"--config="+c.path("scheduler.yaml"),
+			"--authentication-kubeconfig="+kubeconfig, "--authorization-kubeconfig="+kubeconfig,
+			"--bind-address="+loopback, fmt.Sprintf("--secure-port=%d", c.ports[Scheduler]),
+			"--tls-cert-file="+c.cert(certServing), "--tls-private-key-file="+c.key(certServing),
+		),
 	}
 }
 

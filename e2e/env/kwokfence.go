@@ -10,8 +10,8 @@ import (
 )
 
 // kwokFence lets fake kubelets delete what real ones may: pods on nodes of theirs (NodeRestriction sees to that) that
-// are being deleted. kwok deletes by name alone, and now and then once more when the pod is gone, so that it would end a
-// successor of the same name, on a virtual node even.
+// are being deleted. kwok deletes by name alone, and now and then once more when the pod is gone, so that it would end
+// a successor of the same name, on a virtual node even.
 func (c *Cluster) kwokFence() []client.Object {
 	meta := metav1.ObjectMeta{Name: "playground-kwok"}
 	return []client.Object{

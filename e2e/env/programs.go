@@ -15,9 +15,21 @@ const modulePath = "github.com/twinspace/twinspace"
 // ours returns the programs that [Options.Ours] may replace.
 func ours() []string { return []string{Manager, Agent, "liqoctl"} }
 
+// ourScheduler is a program that may be in [Options.Ours]; without it, home's scheduler is the one in playground, which
+// is the same in fewer files.
+const ourScheduler = "scheduler"
+
+func (o *Options) hasScheduler() bool {
+	if o.Ours == "" {
+		return false
+	}
+	_, err := os.Stat(o.program(ourScheduler))
+	return err == nil
+}
+
 // program returns the path of a program.
 func (o *Options) program(name string) string {
-	if o.Ours != "" && slices.Contains(ours(), name) {
+	if o.Ours != "" && (name == ourScheduler || slices.Contains(ours(), name)) {
 		return filepath.Join(o.Ours, name)
 	}
 	return filepath.Join(o.Bin, name)

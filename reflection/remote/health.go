@@ -86,8 +86,8 @@ func (c *Cluster) Notify(f func()) {
 }
 
 // OnRecovery makes f be called, as by [Cluster.Notify], after a probe that was answered though the one before was not:
-// also after failures that were over too soon for [Cluster.Err] to tell of them. What failed meanwhile need not wait for
-// its next attempt.
+// also after failures that were over too soon for [Cluster.Err] to tell of them. What failed meanwhile need not wait
+// for its next attempt.
 func (c *Cluster) OnRecovery(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

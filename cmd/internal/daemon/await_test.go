@@ -18,7 +18,8 @@ func TestAStartWaitsForHome(t *testing.T) {
 		none = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`
 		some = `{"kind":"APIResourceList","resources":[{"name":"virtualnodes","kind":"VirtualNode"}]}`
 		all  = `{"kind":"APIResourceList","resources":[{"name":"virtualnodes","kind":"VirtualNode"},` +
-			`{"name":"namespacemaps","kind":"NamespaceMap"},{"name":"namespaceoffloadings","kind":"NamespaceOffloading"}]}`
+			`{"name":"namespacemaps","kind":"NamespaceMap"},` +
+			`{"name":"namespaceoffloadings","kind":"NamespaceOffloading"}]}`
 	)
 	type answer struct {
 		code int

@@ -308,6 +308,6 @@ func stays(src metav1.Object) bool {
 func (p pair) leftover(dst metav1.Object) bool {
 	_, ours := dst.GetAnnotations()[v1beta1.AnnotationHomeUID]
 	twin := p.awaySpaces[dst.GetNamespace()]
-	return ours && twin.DeletionTimestamp == nil && dst.GetLabels()[v1beta1.LabelOrigin] == p.home.Cluster && dst.GetDeletionTimestamp() == nil &&
-		!strings.HasPrefix(dst.GetName(), rootCA)
+	return ours && twin.DeletionTimestamp == nil && dst.GetDeletionTimestamp() == nil &&
+		dst.GetLabels()[v1beta1.LabelOrigin] == p.home.Cluster && !strings.HasPrefix(dst.GetName(), rootCA)
 }

@@ -59,8 +59,8 @@ func waitedLong(metrics string) (int, error) {
 	for line := range strings.Lines(metrics) {
 		what, value, _ := strings.Cut(strings.TrimSpace(line), "} ")
 		labels, bucket := strings.CutPrefix(what, remote.RequestDuration+"_bucket{")
-		all := bucket && strings.Contains(labels, `le="+Inf"`)
-		if !all && !(bucket && strings.Contains(labels, `le="`+longestWait+`"`)) {
+		all, within := strings.Contains(labels, `le="+Inf"`), strings.Contains(labels, `le="`+longestWait+`"`)
+		if !bucket || !all && !within {
 			continue
 		}
 		n, err := strconv.ParseFloat(value, 64)
