@@ -51,7 +51,7 @@ func linkFaults() []Fault {
 			Breaks: Link, Hold: minute, Inject: vanishing,
 		}.within(minute),
 		away("slow-200ms", "each round trip to a provider takes 200 ms more", "slow=200ms", breath).
-			here(15 * time.Second),
+			here(breath),
 		away("slow-2s", "each round trip to a provider takes 2 s more", "slow=2s", minute).here(30 * time.Second),
 		away("reset-5%", "5 % of what a provider's link carries ends its connection", "reset=5%", breath).here(breath),
 		away("throttle-20", "a provider answers 429 beyond 20 requests a second", "throttle=20", breath).here(breath),
