@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,27 @@ func TestClustersBehaveAsClustersDo(t *testing.T) {
 			if log := podLog(t, c, "web"); !strings.Contains(log, "hello from cluster "+c.Name) {
 				t.Errorf("log is %q", log)
 			}
+		}
+	})
+	t.Run("pods are ready again after their node was lost for a while", func(t *testing.T) {
+		is := func(pod *corev1.Pod) *corev1.PodCondition {
+			return &pod.Status.Conditions[slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady
+			})]
+		}
+		for name, reason := range map[string]string{"lost-for-a-while": "", "told-so": "ReadinessGatesNotReady"} {
+			create(t, away, build.Pod(name).Obj())
+			pod := phase(t, away, name, corev1.PodRunning)
+			is(pod).Status, is(pod).Reason = corev1.ConditionFalse, reason
+			if err := away.Client().Status().Update(t.Context(), pod); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the pod is ready again", func(context.Context) bool {
+			return is(phase(t, away, "lost-for-a-while", corev1.PodRunning)).Status == corev1.ConditionTrue
+		})
+		if is(phase(t, away, "told-so", corev1.PodRunning)).Status == corev1.ConditionTrue {
+			t.Error("a pod that is not ready for a reason became ready")
 		}
 	})
 	t.Run("pods end when they are deleted, asked to, or done", func(t *testing.T) {

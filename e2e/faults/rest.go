@@ -50,18 +50,21 @@ func (l *lab) rest(ctx context.Context) ([]string, error) {
 
 // unmet waits until everything is as users asked for, and home and providers agree; what is not is returned.
 func (l *lab) unmet(ctx context.Context) ([]string, error) {
-	var unmet []string
+	var (
+		unmet  []string
+		unseen error
+	)
 	err := wait.PollUntilContextTimeout(ctx, time.Second, restWithin, true, func(ctx context.Context) (bool, error) {
 		seen, err := l.look(ctx)
-		if err != nil {
-			unmet = []string{err.Error()}
+		var complaints []nemesis.Complaint
+		if err == nil {
+			complaints, err = nemesis.Look(l.env)(ctx)
+		}
+		if err != nil { // what was seen before says more, if anything was
+			unseen = err
 			return false, nil
 		}
-		unmet = l.work.Expect().Unmet(seen)
-		complaints, err := nemesis.Look(l.env)(ctx)
-		if err != nil {
-			unmet = append(unmet, err.Error())
-		}
+		unmet, unseen = l.work.Expect().Unmet(seen), nil
 		for _, c := range complaints {
 			unmet = append(unmet, c.String())
 		}
@@ -69,6 +72,9 @@ func (l *lab) unmet(ctx context.Context) ([]string, error) {
 	})
 	if err == nil || !wait.Interrupted(err) || ctx.Err() != nil {
 		return nil, err
+	}
+	if unseen != nil {
+		unmet = append(unmet, unseen.Error())
 	}
 	for i := range unmet {
 		unmet[i] = "at rest: " + unmet[i]

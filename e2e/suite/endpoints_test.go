@@ -125,7 +125,8 @@ func TestEveryClusterSeesAllEndpointsOfAService(t *testing.T) {
 		w.Expect(w.get(c, namespace, name, &pod)).To(Succeed())
 		patch := client.MergeFrom(pod.DeepCopy())
 		ready := func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady }
-		pod.Status.Conditions[slices.IndexFunc(pod.Status.Conditions, ready)].Status = is
+		condition := &pod.Status.Conditions[slices.IndexFunc(pod.Status.Conditions, ready)]
+		condition.Status, condition.Reason = is, "ReadinessGatesNotReady" // without one, kubelets would object
 		w.Expect(c.Status().Patch(w.ctx, &pod, patch)).To(Succeed())
 	}
 	for _, pod := range pods["provider-1"] {
