@@ -11,7 +11,9 @@ import (
 
 // serverFaults are those of API servers and what they keep their objects in.
 func serverFaults() []Fault {
-	const down, bound = 5 * time.Second, 30 * time.Second
+	// One that is asked to end takes a minute for that. Of ours, whoever leads gives up meanwhile, and starts again with
+	// pauses of up to 10 s, waits for the lease to run out, and reads everything anew.
+	const down, bound, anew = 5 * time.Second, 30 * time.Second, 45 * time.Second
 	var out []Fault
 	for _, part := range []Part{HomeServer, ProviderServer} {
 		where, _, _ := strings.Cut(string(part), " ")
@@ -22,7 +24,11 @@ func serverFaults() []Fault {
 			return s.Provider
 		}
 		server := func(name, does string, hold time.Duration, inject Inject) Fault {
-			return Fault{Name: where + name, Does: does, Breaks: part, Hold: hold, Inject: inject}.here(bound)
+			f := Fault{Name: where + name, Does: does, Breaks: part, Hold: hold, Inject: inject}
+			if part == HomeServer && hold == 0 {
+				return f.here(anew)
+			}
+			return f.here(bound)
 		}
 		out = append(out,
 			server("-server-restarted", "the API server of "+where+" is asked to end, and starts again", 0,
