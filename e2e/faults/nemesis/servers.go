@@ -11,8 +11,8 @@ import (
 
 // serverFaults are those of API servers and what they keep their objects in.
 func serverFaults() []Fault {
-	// One that is asked to end takes a minute for that. Of ours, whoever leads gives up meanwhile, and starts again with
-	// pauses of up to 10 s, waits for the lease to run out, and reads everything anew.
+	// One that is asked to end takes a minute for that. Of ours, whoever leads gives up meanwhile, and starts again
+	// with pauses of up to 10 s, waits for the lease to run out, and reads everything anew.
 	const down, bound, anew = 5 * time.Second, 30 * time.Second, 45 * time.Second
 	var out []Fault
 	for _, part := range []Part{HomeServer, ProviderServer} {
