@@ -100,8 +100,10 @@ func spoiled(obj client.Object) bool {
 func (w *world) everyKindDrifts() {
 	home, away := w.offload("every")
 	copies := w.every(home)
-	for name, obj := range copies {
+	for _, obj := range copies { // in any order: a slice that comes before its Service has no copy until then
 		w.create(w.home, obj)
+	}
+	for name, obj := range copies {
 		eventually(w, obj, at(away, name), "created", func(client.Object) bool { return true })
 	}
 	for name, obj := range copies {
