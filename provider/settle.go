@@ -36,7 +36,7 @@ func (p *Pods) settleTwin(ctx context.Context, w *work) error {
 	if mapped {
 		return nil
 	}
-	homes, err := p.twinned.homes(ctx, p)
+	homes, err := p.twinnedHomes(ctx)
 	p.mu.Lock()
 	young := p.opts.Clock.Since(p.started) < noTwin
 	p.mu.Unlock()
@@ -54,8 +54,9 @@ type twinned struct {
 	err   error
 }
 
-// homes returns the home namespaces that a namespace of the provider is marked with, or why that is not known.
-func (t *twinned) homes(ctx context.Context, p *Pods) (sets.Set[string], error) {
+// twinnedHomes returns the home namespaces that a namespace of the provider is marked with, or why that is not known.
+func (p *Pods) twinnedHomes(ctx context.Context) (sets.Set[string], error) {
+	t := &p.twinned
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.opts.Clock.Now().Before(t.until) {

@@ -77,7 +77,7 @@ func TestManyPodsAskTheProviderOnce(t *testing.T) {
 	p := NewPods(PodsOptions{Origin: "home", Away: away, Clock: clock})
 	defer p.queue.ShutDown()
 	for range 10 {
-		if homes, err := p.twinned.homes(t.Context(), p); err != nil || !homes.Has("shop") || homes.Len() != 1 {
+		if homes, err := p.twinnedHomes(t.Context()); err != nil || !homes.Has("shop") || homes.Len() != 1 {
 			t.Errorf("got %v, %v", homes, err)
 		}
 	}
@@ -85,7 +85,7 @@ func TestManyPodsAskTheProviderOnce(t *testing.T) {
 		t.Errorf("it was asked %d times", asked)
 	}
 	clock.Step(twinnedFor)
-	_, _ = p.twinned.homes(t.Context(), p)
+	_, _ = p.twinnedHomes(t.Context())
 	if asked := len(away.Actions()); asked != 2 {
 		t.Errorf("later, it was asked %d times", asked)
 	}

@@ -53,7 +53,7 @@ func run(ctx context.Context, opts *options) error {
 	if err != nil {
 		return err
 	}
-	if err := daemon.AwaitHome(ctx, config, opts.Clock()); err != nil {
+	if err := daemon.AwaitHome(ctx, config, opts.HealthAddress, opts.Clock()); err != nil {
 		return err
 	}
 	lead, err := opts.Elect(config, v1beta1.SystemNamespace, leaseName)

@@ -43,7 +43,7 @@ func run(ctx context.Context, opts *options) error {
 	if err != nil {
 		return err
 	}
-	if err := daemon.AwaitHome(ctx, config, opts.Clock()); err != nil {
+	if err := daemon.AwaitHome(ctx, config, opts.HealthAddress, opts.Clock()); err != nil {
 		return err
 	}
 	if opts.isShared() {

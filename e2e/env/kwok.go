@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -98,7 +99,7 @@ func (c *Cluster) node(i int) *corev1.Node {
 
 // populate makes what a cluster has before anybody uses it: rights of the fake kubelets, nodes, and a storage class.
 func (c *Cluster) populate(ctx context.Context) error {
-	objects := append(append(kwokRole(), c.kwokFence()...), storageClass())
+	objects := append(slices.Concat(kwokRole(), c.kwokFence()), storageClass())
 	for i := range c.env.opts.Nodes {
 		objects = append(objects, c.node(i))
 	}

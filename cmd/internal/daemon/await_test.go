@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -47,7 +48,7 @@ func TestAStartWaitsForHome(t *testing.T) {
 			defer server.Close()
 			c := clocktesting.NewFakeClock(time.Now())
 			ended := make(chan error, 1)
-			go func() { ended <- AwaitHome(t.Context(), &rest.Config{Host: server.URL}, c) }()
+			go func() { ended <- AwaitHome(t.Context(), &rest.Config{Host: server.URL}, "0", c) }()
 			tick := time.NewTicker(time.Millisecond)
 			defer tick.Stop()
 			for deadline := time.After(time.Minute); ; {
@@ -73,8 +74,47 @@ func TestAStartThatWaitsCanBeEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	c := clocktesting.NewFakeClock(time.Now())
-	err := AwaitHome(ctx, &rest.Config{Host: "http://127.0.0.1:1"}, c)
+	err := AwaitHome(ctx, &rest.Config{Host: "http://127.0.0.1:1"}, "0", c)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// A kubelet ends a container that does not answer, and starts it again after ever longer pauses.
+func TestAStartThatWaitsIsAliveButNotReady(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	c := clocktesting.NewFakeClock(time.Now())
+	ended := make(chan error, 1)
+	go func() { ended <- AwaitHome(ctx, &rest.Config{Host: "http://127.0.0.1:1"}, address, c) }()
+	for deadline := time.After(time.Minute); !c.HasWaiters(); {
+		select {
+		case <-deadline:
+			t.Fatal("it does not wait")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	for path, code := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+		answer, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != code {
+			t.Errorf("%s: status %d", path, answer.StatusCode)
+		}
+	}
+	cancel()
+	<-ended
+	after, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatalf("the manager cannot listen there now: %v", err)
+	}
+	_ = after.Close()
 }
