@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/e2e/env"
 )
@@ -134,6 +136,19 @@ func preempt(w *world, remote *corev1.Pod) {
 		Should(MatchError(notFound, "not found"))
 	for _, obj := range made {
 		w.Expect(c.Delete(w.ctx, obj)).To(Succeed())
+	}
+}
+
+// A Job keeps its pods until it knows how they ended, and with them the namespace.
+func TestANamespaceGoesWhileAJobRunsInIt(t *testing.T) {
+	for _, strategy := range []v1beta1.PodOffloadingStrategy{v1beta1.Local, v1beta1.Remote} {
+		t.Run(string(strategy), func(t *testing.T) {
+			w := newWorld(t, "working-"+strings.ToLower(string(strategy)))
+			w.create(build.Offloading(w.ns).Strategy(strategy).Obj())
+			w.create(job(w.ns, "work"))
+			w.running(1)
+			w.deleted(build.Namespace(w.ns).Obj())
+		})
 	}
 }
 
