@@ -136,7 +136,11 @@ func (p *Pods) refuse(ctx context.Context, w *work, reason, message string) erro
 	if news { // only now: what is written again would be told again
 		p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Offload", "%s", status.Message)
 	}
-	if reason != ReasonFailedCreate {
+	switch reason {
+	case ReasonFailedCreate:
+	case ReasonBackOff:
+		return soonest(p.releaseRefused(ctx, w), errBackoff)
+	default:
 		return errBackoff // nothing was asked of the provider, so whatever wakes the pod may try at once
 	}
 	delay := p.limiter.When(w.key)

@@ -16,8 +16,13 @@ import (
 	"github.com/twinspace/twinspace/schedplugin/placement/nodefit"
 )
 
-// ReasonReleased is the reason of the event by which a home pod is released that no node of the provider took.
-const ReasonReleased = "ReleasedUnschedulable"
+// Reasons of the events by which a home pod is released.
+const (
+	// ReasonReleased: no node of the provider took it.
+	ReasonReleased = "ReleasedUnschedulable"
+	// ReasonReleasedRefused: policy came to forbid what the scheduler had chosen before there was a remote pod.
+	ReasonReleasedRefused = "ReleasedNotPermitted"
+)
 
 // unfitPoll is how often a pod looks whether its Node names its controller; that takes one write.
 const unfitPoll = 500 * time.Millisecond
@@ -65,7 +70,28 @@ func (p *Pods) release(ctx context.Context, w *work) error {
 	if !said {
 		return again{after: unfitPoll}
 	}
-	p.announceRelease(w, until)
+	p.announceRelease(w, ReasonReleased, noMoreOf(metav1.GetControllerOf(w.home), until))
+	return p.evict(ctx, w)
+}
+
+// noMoreOf tells until when no more pods of a controller are sent to the provider.
+func noMoreOf(controller *metav1.OwnerReference, until time.Time) string {
+	if until.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("; no pod of %s %s is sent there before %s", controller.Kind, controller.Name,
+		until.UTC().Format(time.RFC3339))
+}
+
+// releaseRefused lets go of a home pod that policy has forbidden for long, though a scheduler chose its node: the policy
+// changed before the remote pod was made. It was never anywhere, and nobody else would place it anew.
+func (p *Pods) releaseRefused(ctx context.Context, w *work) error {
+	since := conditionOf(w.home, translate.Offloaded)
+	if p.opts.ReleaseAfter <= 0 || !releasable(w.home) || since == nil ||
+		since.LastTransitionTime.Add(p.opts.ReleaseAfter).After(p.opts.Clock.Now()) {
+		return nil
+	}
+	p.announceRelease(w, ReasonReleasedRefused, "")
 	return p.evict(ctx, w)
 }
 
@@ -82,24 +108,18 @@ func (p *Pods) noteUnfit(home *corev1.Pod, now time.Time) (until time.Time, said
 }
 
 // announceRelease tells why the pod goes, once.
-func (p *Pods) announceRelease(w *work, until time.Time) {
+func (p *Pods) announceRelease(w *work, reason, besides string) {
 	var told bool
 	p.memory.with(w.key, w.home.UID, func(r *record) { told, r.released = r.released, true })
 	if told {
 		return
 	}
-	controller := metav1.GetControllerOf(w.home)
-	text := fmt.Sprintf("released after %s at provider %s, to be placed elsewhere", p.opts.ReleaseAfter,
-		p.opts.Destination)
-	if !until.IsZero() {
-		text += fmt.Sprintf("; no pod of %s %s is sent there before %s", controller.Kind, controller.Name,
-			until.UTC().Format(time.RFC3339))
-	}
-	text += ": " + w.home.Status.Message
+	text := fmt.Sprintf("released after %s at provider %s, to be placed elsewhere%s: %s", p.opts.ReleaseAfter,
+		p.opts.Destination, besides, w.home.Status.Message)
 	if len(text) > maxNote {
 		text = strings.ToValidUTF8(text[:maxNote-3], "") + "..."
 	}
-	p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, ReasonReleased, "Release", "%s", text)
+	p.opts.Recorder.Eventf(w.home, nil, corev1.EventTypeWarning, reason, "Release", "%s", text)
 }
 
 // evict evicts the home pod if it is still as it was looked at.

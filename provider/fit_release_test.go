@@ -1,8 +1,11 @@
 package provider
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -163,6 +166,53 @@ func TestOnlyThePodThatWasLookedAtIsEvicted(t *testing.T) {
 			}
 			if got := testutil.ToFloat64(r.opts.Metrics.releases); got != test.released {
 				t.Errorf("%v releases are counted", got)
+			}
+		})
+	}
+}
+
+// The policy may change between a pod's binding and its remote pod.
+func TestAPodThatPolicyCameToForbidIsReleased(t *testing.T) {
+	for name, test := range map[string]struct {
+		but  func(*releasing)
+		want int // evictions
+	}{
+		"all is as it seems":   {want: 1},
+		"it is not time yet":   {but: func(r *releasing) { r.clock.SetTime(atNoon.Add(patience - time.Second)) }},
+		"releasing is off":     {but: func(r *releasing) { r.opts.ReleaseAfter = 0 }},
+		"nobody makes it anew": {but: func(r *releasing) { r.work.home.OwnerReferences = nil }},
+		"it was created with the Node's name": {but: func(r *releasing) {
+			r.work.home.Status.Conditions = slices.DeleteFunc(r.work.home.Status.Conditions,
+				func(c corev1.PodCondition) bool { return c.Type == corev1.PodScheduled })
+		}},
+		"it is permitted again": {but: func(r *releasing) {
+			r.opts.Admit = func(context.Context, *corev1.Pod) (string, error) { return "", nil }
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReleasing(nil)
+			const refusal = "strategy Local keeps the pods of this namespace at home"
+			r.opts.Admit = func(context.Context, *corev1.Pod) (string, error) { return refusal, nil }
+			w := r.work
+			w.away, w.owner = nil, ""
+			w.home.Status.Conditions = slices.DeleteFunc(w.home.Status.Conditions,
+				func(c corev1.PodCondition) bool { return c.Type == translate.Offloaded })
+			r.clock.SetTime(atNoon)
+			w.home.Status = r.view().Waiting(w.home, ReasonBackOff, refusal)
+			r.clock.SetTime(atNoon.Add(patience))
+			if test.but != nil {
+				test.but(r)
+			}
+			err := r.create(t.Context(), w)
+			if len(r.evictions) != test.want {
+				t.Errorf("%d evictions, then %v; want %d", len(r.evictions), err, test.want)
+			}
+			if test.want > 0 {
+				told := <-r.opts.Recorder.(*events.FakeRecorder).Events
+				want := "released after 5m0s at provider " + provider + ", to be placed elsewhere: " + refusal
+				if !strings.Contains(told, ReasonReleasedRefused+" "+want) {
+					t.Errorf("told %q", told)
+				}
 			}
 		})
 	}

@@ -128,8 +128,9 @@ func TestAReleaseIsToldOnceAndInTime(t *testing.T) {
 	home := build.Pod("web").Namespace("shop").UID("1").Controller("Job", "sums", "2").Obj()
 	home.Status.Message = strings.Repeat("é", maxNote)
 	w := &work{key: key{Namespace: "shop", Name: "web"}, facts: facts{home: home}}
-	p.announceRelease(w, atNoon)
-	p.announceRelease(w, atNoon)
+	for range 2 {
+		p.announceRelease(w, ReasonReleased, noMoreOf(metav1.GetControllerOf(home), atNoon))
+	}
 	got := <-recorder.Events
 	if len(recorder.Events) > 0 {
 		t.Errorf("told again: %s", <-recorder.Events)

@@ -17,9 +17,10 @@ type Restarted struct {
 	Err error
 }
 
-// Keep starts again what of ours ended by itself, after a kubelet's back-off, only shorter, until ctx ends. What [Kill]
-// or [Stop] ended stays down until somebody starts it; what died of a signal is started again, whoever sent it. Keep
-// tells say of each start, at once.
+// Keep starts again what ended by itself, after a kubelet's back-off, only shorter, until ctx ends. That may be a
+// component of Kubernetes, too: a scheduler ends when it finds its cache in disorder. What [Kill] or [Stop] ended stays
+// down until somebody starts it; what died of a signal is started again, whoever sent it. Keep tells say of each start,
+// at once.
 //
 // [Kill]: Env.Kill
 // [Stop]: Env.Stop
@@ -44,26 +45,18 @@ func (e *Env) Keep(ctx context.Context, say func(Restarted)) {
 	}
 }
 
-// crashed returns what of ours ended by itself.
+// crashed returns what ended by itself.
 func (e *Env) crashed() []Process {
 	e.starting.Lock()
 	defer e.starting.Unlock()
 	return slices.DeleteFunc(e.Processes(), func(p Process) bool {
 		key := componentKey{p.Cluster, p.Component}
-		return e.down[key] || !e.kept(key) || p.Alive()
+		return e.down[key] || p.Alive()
 	})
 }
 
 // componentKey names a component of a playground.
 type componentKey struct{ cluster, component string }
-
-// kept says whether the component is ours: our controller-manager, our agents, and the scheduler with our plugin.
-func (e *Env) kept(key componentKey) bool {
-	if key.cluster != Consumer || !e.opts.Peer {
-		return false
-	}
-	return key.component == Scheduler || slices.Contains(e.ours(), key.component)
-}
 
 // revive starts what crashed, unless it is meant to be down by now.
 func (e *Env) revive(p Process, book *crashes, say func(Restarted)) {

@@ -90,6 +90,7 @@ func (l *lab) open(ctx context.Context, dir string) (*env.Env, error) {
 	return env.Up(ctx, env.Options{
 		Dir: dir, Bin: l.bin, Ours: ours, Providers: l.providers, Nodes: 3, Peer: true, Tied: true, Out: l.out,
 		Gateways: true, Replicas: replicaCount,
+		Agent: []string{"--release-after=1m"},
 		APIServer: []string{
 			"--default-not-ready-toleration-seconds=120", "--default-unreachable-toleration-seconds=120",
 		},

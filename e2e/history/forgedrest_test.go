@@ -278,7 +278,23 @@ func TestServicesHaveTheSameEndpointsEverywhere(t *testing.T) { // I9
 		return f
 	}
 	own := func() client.Object { return slice("shop-home", "own", true, "10.1.0.1") }
+	// unready is that the provider says of 10.1.0.1, a pod at home, what home does not say.
+	unready := func(pod ...func(*corev1.Pod)) *forgery {
+		of := slice("shop", "web-1", false, "10.1.0.1")
+		of.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod", Name: "db-0", UID: "1"}
+		of.Endpoints[0].Conditions.Serving = ptr.To(false)
+		return served().home("1", corev1.PodRunning, append(pod, on("node"))...).is(home, eps, of).is(b, eps, own()).
+			is(c, eps, slice("shop-home", "web-1", false, "10.1.0.1"))
+	}
+	ready := func(pod *corev1.Pod) {
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	}
 	forged{
+		"home has not seen its own pod": {unready(ready).at(20).rest(10), verdict{}},
+		"one is not ready at home": {
+			unready().at(20).rest(10),
+			violates(other + "10.1.0.1 is ready there, and not ready at home" + rested),
+		},
 		"divided otherwise": {
 			served().is(b, eps, own()).is(b, eps, slice("shop-home", "others", true, "10.2.0.1")).
 				at(20).rest(10),

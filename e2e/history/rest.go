@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
@@ -304,7 +305,8 @@ func (v *visit) endpoints(t twin) {
 	}
 }
 
-// slices returns those of a Service, and whether they have not changed just now.
+// slices returns those of a Service, and whether they can be judged: they have not changed just now, and the cluster's
+// own controller, which may take a minute for another attempt, has seen how its pods are.
 func (v *visit) slices(c *cluster, namespace, service string) ([]discoveryv1.EndpointSlice, bool) {
 	var out []discoveryv1.EndpointSlice
 	for _, o := range c.in(namespace, resourceSlices) {
@@ -312,10 +314,32 @@ func (v *visit) slices(c *cluster, namespace, service string) ([]discoveryv1.End
 			continue
 		}
 		var slice discoveryv1.EndpointSlice
-		if v.moving(o) || !v.decode(o, &slice) {
+		if v.moving(o) || !v.decode(o, &slice) || !v.abreast(c, &slice) {
 			return nil, false
 		}
 		out = append(out, slice)
 	}
 	return out, true
+}
+
+// abreast says whether a slice tells of the pods of its own cluster as they are.
+func (v *visit) abreast(c *cluster, slice *discoveryv1.EndpointSlice) bool {
+	if slice.Labels[discoveryv1.LabelManagedBy] == v1beta1.EndpointSliceManagedBy {
+		return true // a reflection: its pods are elsewhere
+	}
+	for _, e := range slice.Endpoints {
+		if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
+			continue
+		}
+		var pod corev1.Pod
+		o := c.get(resourcePods, slice.Namespace+"/"+e.TargetRef.Name)
+		if o == nil || o.UID != e.TargetRef.UID || !v.decode(o, &pod) {
+			return false
+		}
+		serves, ends := ptr.Deref(e.Conditions.Serving, true), ptr.Deref(e.Conditions.Terminating, false)
+		if serves != isReady(&pod.Status) || ends != (pod.DeletionTimestamp != nil) {
+			return false
+		}
+	}
+	return true
 }

@@ -182,13 +182,16 @@ func (p pair) pods() []Complaint {
 	return out
 }
 
+// forbidden is what a home pod says that policy came to forbid before there was a remote pod.
+const forbidden = "OffloadingBackOff"
+
 // differs says what a home pod and its remote pod disagree about.
 func (p pair) differs(home, away *corev1.Pod) string {
 	_, mapped := p.accepted[home.Namespace]
 	switch {
 	case away == nil && home.DeletionTimestamp != nil:
 		return "is being deleted, and nothing of it is left on the provider"
-	case away == nil && (finished(home) || !mapped && home.Status.Reason != ""):
+	case away == nil && (finished(home) || !mapped && home.Status.Reason != "" || home.Status.Reason == forbidden):
 		return ""
 	case away == nil:
 		return fmt.Sprintf("is %s and has no remote pod: %s %s", home.Status.Phase, home.Status.Reason,

@@ -118,6 +118,12 @@ func TestWhatHomeAndAProviderDisagreeAbout(t *testing.T) {
 				home.Pods[0].Status.Phase, home.Pods[0].Status.Reason = corev1.PodPending, "OffloadingBackOff"
 			}, "",
 		},
+		"a pod that policy came to forbid": {
+			func(home, away *View) {
+				home.Pods[0].Status.Phase, home.Pods[0].Status.Reason = corev1.PodPending, "OffloadingBackOff"
+				away.Pods = nil
+			}, "",
+		},
 		"a pod in another phase": {
 			func(_, away *View) { away.Pods[0].Status.Phase = corev1.PodSucceeded },
 			"b: pod shop/web (2): is Running at home and Succeeded on the provider",
