@@ -84,7 +84,8 @@ func noMoreOf(controller *metav1.OwnerReference, until time.Time) string {
 }
 
 // releaseRefused lets go of a home pod that policy has forbidden for long, though a scheduler chose its node: the policy
-// changed before the remote pod was made. It was never anywhere, and nobody else would place it anew.
+// changed before the remote pod was made. It was never anywhere, and nobody else would place it anew. The right to evict
+// ends with the offloading of the namespace; then the pod fails, as a disruption too.
 func (p *Pods) releaseRefused(ctx context.Context, w *work) error {
 	since := conditionOf(w.home, translate.Offloaded)
 	if p.opts.ReleaseAfter <= 0 || !releasable(w.home) || since == nil ||
@@ -92,7 +93,11 @@ func (p *Pods) releaseRefused(ctx context.Context, w *work) error {
 		return nil
 	}
 	p.announceRelease(w, ReasonReleasedRefused, "")
-	return p.evict(ctx, w)
+	err := p.evict(ctx, w)
+	if apierrors.IsForbidden(err) {
+		return p.write(ctx, w, p.view().Lost(w.home, nil, ReasonBackOff, w.home.Status.Message))
+	}
+	return err
 }
 
 // unbound says that no node over there has taken a remote pod, and may still do so.

@@ -173,14 +173,18 @@ func TestOnlyThePodThatWasLookedAtIsEvicted(t *testing.T) {
 
 // The policy may change between a pod's binding and its remote pod.
 func TestAPodThatPolicyCameToForbidIsReleased(t *testing.T) {
+	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "web", errors.New("not offloaded"))
 	for name, test := range map[string]struct {
-		but  func(*releasing)
-		want int // evictions
+		but    func(*releasing)
+		answer error
+		want   int // evictions
+		fails  bool
 	}{
-		"all is as it seems":   {want: 1},
-		"it is not time yet":   {but: func(r *releasing) { r.clock.SetTime(atNoon.Add(patience - time.Second)) }},
-		"releasing is off":     {but: func(r *releasing) { r.opts.ReleaseAfter = 0 }},
-		"nobody makes it anew": {but: func(r *releasing) { r.work.home.OwnerReferences = nil }},
+		"all is as it seems":                      {want: 1},
+		"its namespace is not offloaded any more": {answer: forbidden, want: 1, fails: true},
+		"it is not time yet":                      {but: func(r *releasing) { r.clock.SetTime(atNoon.Add(patience - time.Second)) }},
+		"releasing is off":                        {but: func(r *releasing) { r.opts.ReleaseAfter = 0 }},
+		"nobody makes it anew":                    {but: func(r *releasing) { r.work.home.OwnerReferences = nil }},
 		"it was created with the Node's name": {but: func(r *releasing) {
 			r.work.home.Status.Conditions = slices.DeleteFunc(r.work.home.Status.Conditions,
 				func(c corev1.PodCondition) bool { return c.Type == corev1.PodScheduled })
@@ -190,7 +194,7 @@ func TestAPodThatPolicyCameToForbidIsReleased(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newReleasing(nil)
+			r := newReleasing(test.answer)
 			const refusal = "strategy Local keeps the pods of this namespace at home"
 			r.opts.Admit = func(context.Context, *corev1.Pod) (string, error) { return refusal, nil }
 			w := r.work
@@ -206,6 +210,9 @@ func TestAPodThatPolicyCameToForbidIsReleased(t *testing.T) {
 			err := r.create(t.Context(), w)
 			if len(r.evictions) != test.want {
 				t.Errorf("%d evictions, then %v; want %d", len(r.evictions), err, test.want)
+			}
+			if failed := w.home.Status.Phase == corev1.PodFailed; failed != test.fails {
+				t.Errorf("failed: %t, %v", failed, err)
 			}
 			if test.want > 0 {
 				told := <-r.opts.Recorder.(*events.FakeRecorder).Events

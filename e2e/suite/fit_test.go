@@ -7,6 +7,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	gomegatypes "github.com/onsi/gomega/types"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
+	"github.com/twinspace/twinspace/e2e/env"
 	"github.com/twinspace/twinspace/schedplugin/placement"
 )
 
@@ -141,6 +143,25 @@ func TestAPodThatFindsNoNodeRunsElsewhere(t *testing.T) {
 		return single.Status.Phase, err
 	}).Should(Equal(corev1.PodRunning), "it waited")
 	w.Eventually(func() (time.Time, error) { return w.unfit("provider-1", owner) }).Should(BeZero(), "the note passes")
+}
+
+// A pod that was bound when its policy changed, and has not begun, goes back to its controller.
+func TestAPodThatPolicyCameToForbidRunsAtHome(t *testing.T) {
+	w := newWorld(t, "second-thoughts")
+	w.remoteOn("provider-1")
+	agent := env.AgentOf("provider-1")
+	w.Expect(playground.Kill(w.ctx, env.Consumer, agent)).To(Succeed())
+	w.shop(1)
+	bound := func(now gomegatypes.GomegaMatcher) {
+		w.Eventually(func() ([]corev1.Pod, error) { return w.pods(w.home, w.ns) }).
+			Should(ConsistOf(And(HaveField("Spec.NodeName", "provider-1"), now)))
+	}
+	bound(HaveField("Status.Reason", ""))
+	w.edit(strategy(v1beta1.Local))
+	w.Expect(playground.Start(w.ctx, env.Consumer, agent)).To(Succeed())
+	bound(backingOff("strategy Local keeps"))
+	w.allHome(1)
+	w.Expect(w.told("ReleasedNotPermitted")).To(ConsistOf(HavePrefix("released after ")))
 }
 
 // A provider has 96 CPUs, but no node has more than 32.
