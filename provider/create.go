@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func (p *Pods) refuse(ctx context.Context, w *work, reason, message string) erro
 	switch reason {
 	case ReasonFailedCreate:
 	case ReasonBackOff:
-		return soonest(p.releaseRefused(ctx, w), errBackoff)
+		return cmp.Or(p.releaseRefused(ctx, w), errBackoff)
 	default:
 		return errBackoff // nothing was asked of the provider, so whatever wakes the pod may try at once
 	}

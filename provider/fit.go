@@ -83,14 +83,20 @@ func noMoreOf(controller *metav1.OwnerReference, until time.Time) string {
 		until.UTC().Format(time.RFC3339))
 }
 
-// releaseRefused lets go of a home pod that policy has forbidden for long, though a scheduler chose its node: the policy
-// changed before the remote pod was made. It was never anywhere, and nobody else would place it anew. The right to evict
-// ends with the offloading of the namespace; then the pod fails, as a disruption too.
+// releaseRefused lets go of a home pod that policy has forbidden for long, though a scheduler chose its node: the
+// policy changed before the remote pod was made. It was never anywhere, and nobody else would place it anew. The right
+// to evict ends with the offloading of the namespace; then the pod fails, as a disruption too.
 func (p *Pods) releaseRefused(ctx context.Context, w *work) error {
 	since := conditionOf(w.home, translate.Offloaded)
-	if p.opts.ReleaseAfter <= 0 || !releasable(w.home) || since == nil ||
-		since.LastTransitionTime.Add(p.opts.ReleaseAfter).After(p.opts.Clock.Now()) {
+	if p.opts.ReleaseAfter <= 0 || !releasable(w.home) || since == nil {
 		return nil
+	}
+	rest := since.LastTransitionTime.Add(p.opts.ReleaseAfter).Sub(p.opts.Clock.Now())
+	switch {
+	case rest > backoffMax:
+		return nil
+	case rest > 0:
+		return again{after: rest, backoff: true}
 	}
 	p.announceRelease(w, ReasonReleasedRefused, "")
 	err := p.evict(ctx, w)

@@ -182,9 +182,11 @@ func TestAPodThatPolicyCameToForbidIsReleased(t *testing.T) {
 	}{
 		"all is as it seems":                      {want: 1},
 		"its namespace is not offloaded any more": {answer: forbidden, want: 1, fails: true},
-		"it is not time yet":                      {but: func(r *releasing) { r.clock.SetTime(atNoon.Add(patience - time.Second)) }},
-		"releasing is off":                        {but: func(r *releasing) { r.opts.ReleaseAfter = 0 }},
-		"nobody makes it anew":                    {but: func(r *releasing) { r.work.home.OwnerReferences = nil }},
+		"it is not time yet": {
+			but: func(r *releasing) { r.clock.SetTime(atNoon.Add(patience - time.Second)) },
+		},
+		"releasing is off":     {but: func(r *releasing) { r.opts.ReleaseAfter = 0 }},
+		"nobody makes it anew": {but: func(r *releasing) { r.work.home.OwnerReferences = nil }},
 		"it was created with the Node's name": {but: func(r *releasing) {
 			r.work.home.Status.Conditions = slices.DeleteFunc(r.work.home.Status.Conditions,
 				func(c corev1.PodCondition) bool { return c.Type == corev1.PodScheduled })

@@ -150,7 +150,7 @@ func TestAPodThatPolicyCameToForbidRunsAtHome(t *testing.T) {
 	w := newWorld(t, "second-thoughts")
 	w.remoteOn("provider-1")
 	agent := env.AgentOf("provider-1")
-	w.Expect(playground.Kill(w.ctx, env.Consumer, agent)).To(Succeed())
+	w.Expect(playground.Stop(w.ctx, env.Consumer, agent)).To(Succeed())
 	w.shop(1)
 	bound := func(now gomegatypes.GomegaMatcher) {
 		w.Eventually(func() ([]corev1.Pod, error) { return w.pods(w.home, w.ns) }).
