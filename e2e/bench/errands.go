@@ -22,7 +22,9 @@ type errand struct {
 	Kubeconfig string
 	Namespaces []string
 	// Away pods ask for virtual nodes by themselves.
-	Away   bool
+	Away bool
+	// Node, if it has a name, is the one that pods ask for.
+	Node   string
 	Prefix string
 	Pods   int
 	// Pace is pods per second; 0 is as fast as they are taken.
@@ -55,15 +57,9 @@ func runErrand(ctx context.Context, task string) error {
 	if err := json.Unmarshal([]byte(task), &e); err != nil {
 		return fmt.Errorf("read task: %w", err)
 	}
-	cfg, err := clientcmd.BuildConfigFromFlags("", e.Kubeconfig)
+	core, err := hurried(e.Kubeconfig)
 	if err != nil {
-		return fmt.Errorf("read kubeconfig: %w", err)
-	}
-	cfg.QPS = -1
-	cfg.ContentType = "application/vnd.kubernetes.protobuf"
-	core, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		return fmt.Errorf("make client: %w", err)
+		return err
 	}
 	next := make(<-chan time.Time)
 	if e.Pace > 0 {
@@ -83,9 +79,25 @@ func runErrand(ctx context.Context, task string) error {
 	})
 }
 
+// hurried returns a client that is as cheap and as fast as there is one.
+func hurried(kubeconfig string) (kubernetes.Interface, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("read kubeconfig: %w", err)
+	}
+	cfg.QPS = -1
+	cfg.ContentType = "application/vnd.kubernetes.protobuf"
+	core, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make client: %w", err)
+	}
+	return core, nil
+}
+
 // one creates or deletes the i-th pod.
 func (e errand) one(ctx context.Context, core kubernetes.Interface, i int) error {
 	pod := (&side{namespaces: e.Namespaces, away: e.Away}).pod(e.Prefix, i)
+	tie(pod, e.Node)
 	pods := core.CoreV1().Pods(pod.Namespace)
 	if e.Delete {
 		return pods.Delete(ctx, pod.Name, metav1.DeleteOptions{})

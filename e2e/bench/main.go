@@ -1,8 +1,9 @@
 // Command bench measures what the system costs, as ratios from one run, in parts that -only selects from:
 //
-//   - pods brings the same pods to Running on ordinary nodes of the home cluster and on a virtual node, with the same
-//     scheduler and the same fake kubelets behind both, in alternating rounds, and deletes them again: time, requests
-//     by resource, verb and whom, use of every process; and one pod at a time on a system that does nothing else;
+//   - pods brings the same pods to Running on ordinary nodes of the home cluster, through an ideal loop and on a
+//     virtual node, with the same scheduler and the same fake kubelets behind all, in alternating rounds, and deletes
+//     them again: time, requests by resource, verb and whom, use of every process; and one pod at a time on a system
+//     that does nothing else;
 //   - rolling replaces all pods of a Deployment, on both;
 //   - steady leaves many offloaded pods alone and looks at what is asked of the API servers meanwhile;
 //   - restart kills the agent among many pods and old events, and waits for a new pod to run;
@@ -126,6 +127,11 @@ func selected(only string) ([]part, error) {
 	return chosen, nil
 }
 
+// helpers are what this program does for another one of it, by the word that asks for it.
+func helpers() map[string]func(context.Context, string) error {
+	return map[string]func(context.Context, string) error{errandRunner: runErrand, idealRunner: runIdeal}
+}
+
 func names(all []part) string {
 	var list []string
 	for _, p := range all {
@@ -135,8 +141,10 @@ func names(all []part) string {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 2 && args[0] == errandRunner {
-		return runErrand(ctx, args[1])
+	if len(args) == 2 {
+		if do := helpers()[args[0]]; do != nil {
+			return do(ctx, args[1])
+		}
 	}
 	o, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,7 +30,11 @@ const (
 )
 
 // bench measures what happens in a playground.
-type bench struct{ env *env.Env }
+type bench struct {
+	env *env.Env
+	// ideal is the process of the ideal loop, or 0.
+	ideal int
+}
 
 // prepare makes a namespace, offloaded or not, and returns when its pods could run.
 func (b *bench) prepare(ctx context.Context, side, namespace string) error {
@@ -37,7 +42,13 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 	if err := c.Create(ctx, build.Namespace(namespace).Obj()); err != nil {
 		return fmt.Errorf("create namespace: %w", err)
 	}
-	if side == home {
+	switch side {
+	case home:
+		return pause(ctx, calm)
+	case ideal:
+		if err := b.env.Providers()[0].Client().Create(ctx, build.Namespace(namespace+idealSuffix).Obj()); err != nil {
+			return fmt.Errorf("create namespace of the ideal loop: %w", err)
+		}
 		return pause(ctx, calm)
 	}
 	off := build.Offloading(namespace).Strategy(v1beta1.Remote).Obj()
@@ -56,7 +67,12 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 
 // clear deletes a namespace and waits until nothing of it is left anywhere.
 func (b *bench) clear(ctx context.Context, namespace string) error {
-	return b.erase(ctx, build.Namespace(namespace).Obj())
+	err := b.erase(ctx, build.Namespace(namespace).Obj())
+	for _, p := range b.env.Providers() { // a twin is gone; what the ideal loop had is not
+		err = errors.Join(err, client.IgnoreNotFound(
+			p.Client().Delete(ctx, build.Namespace(namespace+idealSuffix).Obj())))
+	}
+	return err
 }
 
 // erase deletes an object, with what belongs to it first, and returns when it is gone.
@@ -103,6 +119,9 @@ func (b *bench) cpu() map[string]time.Duration {
 	for _, u := range b.env.Usage() {
 		used[u.Cluster+" "+u.Component] = u.CPU
 	}
+	if u, err := env.UsageOf(b.ideal); b.ideal > 0 && err == nil {
+		used[idealProcess] = u.CPU
+	}
 	return used
 }
 
@@ -119,6 +138,9 @@ func (b *bench) peaks() []memory {
 	var all []memory
 	for _, u := range b.env.Usage() {
 		all = append(all, memory{u.Cluster, u.Component, u.PeakRSS})
+	}
+	if u, err := env.UsageOf(b.ideal); b.ideal > 0 && err == nil {
+		all = append(all, memory{env.Consumer, ideal, u.PeakRSS})
 	}
 	return all
 }

@@ -18,6 +18,9 @@ import (
 // podsTimeout is what a round with so many pods may take besides roundTimeout.
 func podsTimeout(pods int) time.Duration { return time.Duration(pods) * 200 * time.Millisecond }
 
+// podSides are in the order in which they take turns.
+func podSides() []string { return []string{home, ideal, away} }
+
 // pair starts a home cluster and one provider that have room for so many pods.
 func pair(ctx context.Context, o options, pods int) (*bench, func() error, error) {
 	nodes := o.pods.nodesFor(pods)
@@ -54,22 +57,27 @@ func (r *podsResult) size(ctx context.Context, o options, s podsSize, rounds, si
 		return err
 	}
 	defer func() { err = errors.Join(err, down()) }()
+	end, err := b.idealize(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(end(), err) }()
 	fmt.Fprintln(os.Stderr, "warming up ...")
-	for _, side := range []string{home, away} {
+	for _, side := range podSides() {
 		if _, err := b.round(ctx, side, "warm-"+side, min(50, s.Pods)); err != nil {
 			return fmt.Errorf("warm up %s: %w", side, err)
 		}
 	}
 	if single > 0 {
 		r.One = map[string]spread{}
-		for _, side := range []string{home, away} {
+		for _, side := range podSides() {
 			if r.One[side], err = b.single(ctx, side, single); err != nil {
 				return fmt.Errorf("one pod, %s: %w", side, err)
 			}
 		}
 	}
 	for n := range rounds {
-		for _, side := range []string{home, away} {
+		for _, side := range podSides() {
 			var m podsRound
 			err := b.attended(ctx, func(ctx context.Context) (err error) {
 				m, err = b.round(ctx, side, fmt.Sprintf("bench-%s-%d", side, n), s.Pods)
@@ -100,7 +108,8 @@ func (b *bench) round(ctx context.Context, side, namespace string, pods int) (m 
 		return m, err
 	}
 	task := errand{
-		Kubeconfig: b.env.Consumer().Kubeconfig, Namespaces: []string{namespace}, Prefix: "pod", Pods: pods,
+		Kubeconfig: b.env.Consumer().Kubeconfig, Namespaces: []string{namespace}, Node: nodeFor(side), Prefix: "pod",
+		Pods: pods,
 	}
 	if m.Up, err = b.phase(ctx, watch, task); err != nil {
 		return m, fmt.Errorf("bring pods to Running: %w", err)
@@ -165,6 +174,7 @@ func (b *bench) single(ctx context.Context, side string, times int) (spread, err
 	var all []time.Duration
 	for i := range times {
 		pod := build.Pod(fmt.Sprintf("pod-%d", i)).Namespace(namespace).Obj()
+		tie(pod, nodeFor(side))
 		start := time.Now()
 		if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return spread{}, fmt.Errorf("create pod: %w", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -51,7 +52,7 @@ const (
 	floorAtHome, targetAtHome     = 4.0, 5.2
 	floorAway, targetAway         = 4.0, 4.2
 	floorCPU, targetCPU           = 0.86, 1.6
-	floorOnePod, targetOnePod     = 19, 30
+	floorOnePod, targetOnePod     = 19.0, 30.0
 	floor10000, target10000       = 83, 100
 	floorMiB1000, targetMiB1000   = 54, 80
 	floorMiB10000, targetMiB10000 = 205, 260
@@ -60,7 +61,7 @@ const (
 // figures are what runs are compared by.
 func (r *podsResult) figures() []figure {
 	var all []figure
-	for _, side := range []string{home, away} {
+	for _, side := range podSides() {
 		if one, ok := r.One[side]; ok {
 			f := figure{Name: "one pod, " + side + ": create to Running, median ms", Kind: ofTime, Value: one.P50}
 			if side == away {
@@ -69,6 +70,10 @@ func (r *podsResult) figures() []figure {
 			all = append(all, f)
 		}
 	}
+	if one := r.One[ideal].P50; one > 0 {
+		all = append(all, beside("one pod, away: create to Running, median", r.One[away].P50/one,
+			targetOnePod/floorOnePod))
+	}
 	for i := range r.Sizes {
 		s := &r.Sizes[i]
 		all = append(all, s.phaseFigures("to Running", func(m podsRound) phase { return m.Up }, true)...)
@@ -76,6 +81,12 @@ func (r *podsResult) figures() []figure {
 		all = append(all, s.memoryFigures()...)
 	}
 	return all
+}
+
+// beside is what we need as a multiple of what the ideal loop needed in the same run; the target is what it is on the
+// machine that both were measured on first.
+func beside(what string, value, target float64) figure {
+	return figure{Name: what + ", as a multiple of the ideal loop's", Kind: ofRatio, Value: value}.within(1, target)
 }
 
 // phaseFigures are those of one phase; judged ones are held against floors and targets.
@@ -93,7 +104,7 @@ func (s *podsSize) phaseFigures(what string, of func(podsRound) phase, judged bo
 		}
 		all = append(all, f)
 	}
-	for _, side := range []string{home, away} {
+	for _, side := range s.sides() {
 		var bounds []float64
 		if side == away && s.Pods == 10000 {
 			bounds = []float64{floor10000, target10000}
@@ -109,10 +120,27 @@ func (s *podsSize) phaseFigures(what string, of func(podsRound) phase, judged bo
 	add("away, requests per pod of the provider's", ofCount, mid(away, s.perPod(away, nil)), floorAway, targetAway)
 	ourWrites := func(c call) bool { return c.isOurs() && c.isWrite() }
 	add("away, our writes per pod", ofCount, mid(away, s.perPod("", ourWrites)))
-	add("away, our CPU s per 1,000 pods", ofCPU, mid(away, func(p phase) float64 {
-		return p.cpuOf(agentName(), env.Manager) / float64(s.Pods) * 1000
-	}), floorCPU, targetCPU)
+	cpu := func(components ...string) func(phase) float64 {
+		return func(p phase) float64 { return p.cpuOf(components...) / float64(s.Pods) * 1000 }
+	}
+	ours := mid(away, cpu(agentName(), env.Manager))
+	add("away, our CPU s per 1,000 pods", ofCPU, ours, floorCPU, targetCPU)
+	if len(s.Rounds[ideal]) == 0 {
+		return all
+	}
+	floor := mid(ideal, cpu(ideal))
+	add("ideal, its CPU s per 1,000 pods", ofCPU, floor)
+	add("time, ideal as a multiple of home", ofRatio, mid(ideal, seconds)/mid(home, seconds))
+	if judged {
+		all = append(all, beside(name("time"), mid(away, seconds)/mid(ideal, seconds), targetTimes/floorTimes),
+			beside(name("CPU"), ours/floor, targetCPU/floorCPU))
+	}
 	return all
+}
+
+// sides are those that were measured.
+func (s *podsSize) sides() []string {
+	return slices.DeleteFunc(podSides(), func(side string) bool { return len(s.Rounds[side]) == 0 })
 }
 
 // perPod returns how to count the requests of a server, or of both, that are wanted.
@@ -126,20 +154,30 @@ func (s *podsSize) perPod(server string, wanted func(call) bool) func(phase) flo
 
 func (s *podsSize) memoryFigures() []figure {
 	var all []figure
+	peaks := map[string]float64{}
 	for _, m := range s.Memory {
-		if m.Cluster != env.Consumer || m.Component != agentName() && m.Component != env.Manager {
+		if m.Cluster == env.Consumer {
+			peaks[m.Component] = mib(m.Bytes)
+		}
+	}
+	bounds := map[int][2]float64{
+		1000: {floorMiB1000, targetMiB1000}, 10000: {floorMiB10000, targetMiB10000},
+	}[s.Pods]
+	for _, component := range []string{agentName(), env.Manager, ideal} {
+		peak, measured := peaks[component]
+		if !measured {
 			continue
 		}
-		name := fmt.Sprintf("%d pods: peak memory of %s, MiB", s.Pods, m.Component)
-		f := figure{Name: name, Kind: ofMemory, Value: mib(m.Bytes)}
-		switch {
-		case m.Component != agentName():
-		case s.Pods == 1000:
-			f = f.within(floorMiB1000, targetMiB1000)
-		case s.Pods == 10000:
-			f = f.within(floorMiB10000, targetMiB10000)
+		name := fmt.Sprintf("%d pods: peak memory of %s, MiB", s.Pods, component)
+		f := figure{Name: name, Kind: ofMemory, Value: peak}
+		if component == agentName() && bounds[0] > 0 {
+			f = f.within(bounds[0], bounds[1])
 		}
 		all = append(all, f)
+	}
+	if peaks[ideal] > 0 && bounds[0] > 0 {
+		all = append(all, beside(fmt.Sprintf("%d pods: peak memory of the agent", s.Pods),
+			peaks[agentName()]/peaks[ideal], bounds[1]/bounds[0]))
 	}
 	return all
 }
@@ -148,7 +186,7 @@ func (r *podsResult) print(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	if len(r.One) > 0 {
 		fmt.Fprintf(t, "one pod on a system that does nothing else\tp50 ms\tp99 ms\tmax ms\n")
-		for _, side := range []string{home, away} {
+		for _, side := range podSides() {
 			fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\n", side, r.One[side].P50, r.One[side].P99, r.One[side].Max)
 		}
 	}
@@ -168,7 +206,7 @@ func (s *podsSize) show(w io.Writer) {
 	} {
 		fmt.Fprintf(w, "\n%d pods %s, medians of %d rounds\n", s.Pods, ph.what, len(s.Rounds[home]))
 		s.times(w, ph.of)
-		for _, side := range []string{home, away} {
+		for _, side := range s.sides() {
 			last := ph.of(s.Rounds[side][len(s.Rounds[side])-1])
 			fmt.Fprintf(w, "Who asked what per pod, %s, last round:\n", side)
 			showCalls(w, last.Calls, float64(s.Pods))
@@ -176,13 +214,19 @@ func (s *podsSize) show(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nWhat each process used with %d pods, medians:\n", s.Pods)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "  process\tCPU s, home\tCPU s, away\tdeleted, home\tdeleted, away\tpeak MiB\n")
+	fmt.Fprint(t, "  process")
+	for _, what := range []string{"CPU s, ", "deleted, "} {
+		for _, side := range s.sides() {
+			fmt.Fprint(t, "\t"+what+side)
+		}
+	}
+	fmt.Fprint(t, "\tpeak MiB\n")
 	for _, m := range s.Memory {
 		fmt.Fprintf(t, "  %s %s", m.Cluster, m.Component)
 		for _, of := range []func(podsRound) phase{
 			func(m podsRound) phase { return m.Up }, func(m podsRound) phase { return m.Down },
 		} {
-			for _, side := range []string{home, away} {
+			for _, side := range s.sides() {
 				fmt.Fprintf(t, "\t%.2f", median(s.Rounds[side], func(r podsRound) float64 {
 					return of(r).CPU[m.Cluster+" "+m.Component]
 				}))
@@ -193,14 +237,27 @@ func (s *podsSize) show(w io.Writer) {
 	_ = t.Flush() // the writer's errors are the terminal's
 }
 
-// times prints how long a phase took on both sides.
+// times prints how long a phase took on all sides, and how that compares with the first.
 func (s *podsSize) times(w io.Writer, of func(podsRound) phase) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(t, "\t%s\t%s\tratio\n", home, away)
+	for _, side := range s.sides() {
+		fmt.Fprint(t, "\t"+side)
+	}
+	for _, side := range s.sides()[1:] {
+		fmt.Fprint(t, "\t"+side+"/"+home)
+	}
+	fmt.Fprintln(t)
 	row := func(what string, value func(phase) float64) {
-		h := median(s.Rounds[home], func(m podsRound) float64 { return value(of(m)) })
-		a := median(s.Rounds[away], func(m podsRound) float64 { return value(of(m)) })
-		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\n", what, h, a, a/h)
+		fmt.Fprint(t, what)
+		var all []float64
+		for _, side := range s.sides() {
+			all = append(all, median(s.Rounds[side], func(m podsRound) float64 { return value(of(m)) }))
+			fmt.Fprintf(t, "\t%.2f", all[len(all)-1])
+		}
+		for _, other := range all[1:] {
+			fmt.Fprintf(t, "\t%.2f", other/all[0])
+		}
+		fmt.Fprintln(t)
 	}
 	row("until the last request, s", func(p phase) float64 { return p.Asked })
 	row("until the last pod was so, s", func(p phase) float64 { return p.Seconds })

@@ -26,22 +26,29 @@ func (e *Env) Usage() []Usage {
 		if !p.Alive() {
 			continue
 		}
-		s, err := readStat(p.PID)
+		u, err := UsageOf(p.PID)
 		if err != nil {
 			continue // it ended just now
 		}
-		status, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(p.PID), "status"))
-		if err != nil {
-			continue
-		}
-		now, nowErr := parseMemory(status, "VmRSS")
-		peak, peakErr := parseMemory(status, "VmHWM")
-		if errors.Join(nowErr, peakErr) != nil {
-			continue
-		}
-		usages = append(usages, Usage{p.Cluster, p.Component, s.cpu, now, peak})
+		u.Cluster, u.Component = p.Cluster, p.Component
+		usages = append(usages, u)
 	}
 	return usages
+}
+
+// UsageOf returns what any process used.
+func UsageOf(pid int) (Usage, error) {
+	s, err := readStat(pid)
+	if err != nil {
+		return Usage{}, err
+	}
+	status, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "status"))
+	if err != nil {
+		return Usage{}, fmt.Errorf("read memory of process: %w", err)
+	}
+	now, nowErr := parseMemory(status, "VmRSS")
+	peak, peakErr := parseMemory(status, "VmHWM")
+	return Usage{CPU: s.cpu, RSS: now, PeakRSS: peak}, errors.Join(nowErr, peakErr)
 }
 
 // parseMemory reads a field of /proc/PID/status that is an amount of memory.
