@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -63,8 +64,8 @@ func runIdeal(ctx context.Context, task string) error {
 	}
 	defer l.queue.ShutDown()
 	for ctx.Err() == nil {
-		if err := l.beat(ctx); err != nil {
-			return err
+		if err := l.beat(ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "ideal loop:", err) // the next one is in time
 		}
 		_ = pause(ctx, 10*time.Second)
 	}
@@ -192,15 +193,17 @@ func remoteOf(home *corev1.Pod) *corev1.Pod {
 // beat says that the node is well.
 func (l *idealLoop) beat(ctx context.Context) error {
 	leases := l.home.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	lease := &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Name: idealNode},
-		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: ptr.To(idealNode), LeaseDurationSeconds: ptr.To[int32](40),
-			RenewTime: ptr.To(metav1.NowMicro()),
-		},
+	spec := coordinationv1.LeaseSpec{
+		HolderIdentity: ptr.To(idealNode), LeaseDurationSeconds: ptr.To[int32](40),
+		RenewTime: ptr.To(metav1.NowMicro()),
 	}
-	_, err := leases.Update(ctx, lease, metav1.UpdateOptions{})
+	patch, err := json.Marshal(map[string]any{"spec": spec})
+	if err != nil {
+		return fmt.Errorf("describe the node's lease: %w", err)
+	}
+	_, err = leases.Patch(ctx, idealNode, types.MergePatchType, patch, metav1.PatchOptions{})
 	if apierrors.IsNotFound(err) {
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: idealNode}, Spec: spec}
 		_, err = leases.Create(ctx, lease, metav1.CreateOptions{})
 	}
 	if err != nil {
