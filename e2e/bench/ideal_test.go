@@ -28,10 +28,12 @@ func TestTheIdealLoopDoesNoMoreThanItMust(t *testing.T) {
 		home, away *corev1.Pod
 		want       []string
 	}{
-		"nothing is there":          {},
-		"a pod came":                {home: here("Pending", false), want: []string{"away create pods"}},
-		"the remote pod waits":      {home: here("Pending", false), away: there("Pending", false)},
-		"the remote pod runs":       {here("Pending", false), there("Running", false), []string{"home patch pods/status"}},
+		"nothing is there":     {},
+		"a pod came":           {home: here("Pending", false), want: []string{"away create pods"}},
+		"the remote pod waits": {home: here("Pending", false), away: there("Pending", false)},
+		"the remote pod runs": {
+			here("Pending", false), there("Running", false), []string{"home patch pods/status"},
+		},
 		"both run":                  {home: here("Running", false), away: there("Running", false)},
 		"the pod shall go":          {here("Running", true), there("Running", false), []string{"away delete pods"}},
 		"both go":                   {home: here("Running", true), away: there("Running", true)},
