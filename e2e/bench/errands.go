@@ -35,20 +35,29 @@ type errand struct {
 
 // run has another process do it and returns when it is done.
 func (e errand) run(ctx context.Context) error {
-	task, err := json.Marshal(e)
+	command, err := helper(ctx, errandRunner, e)
 	if err != nil {
-		return fmt.Errorf("describe what is to be done: %w", err)
+		return err
 	}
-	program, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	command := exec.CommandContext(ctx, program, errandRunner, string(task))
-	command.Stderr = os.Stderr
 	if err := command.Run(); err != nil {
 		return fmt.Errorf("have pods created or deleted: %w", err)
 	}
 	return nil
+}
+
+// helper returns another process of this program that does what the word asks for until ctx ends; see helpers.
+func helper(ctx context.Context, word string, task any) (*exec.Cmd, error) {
+	text, err := json.Marshal(task)
+	if err != nil {
+		return nil, fmt.Errorf("describe what is to be done: %w", err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	command := exec.CommandContext(ctx, program, word, string(text))
+	command.Stderr = os.Stderr
+	return command, nil
 }
 
 // runErrand does what the process that started this one asks for.

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"time"
 
@@ -28,18 +26,14 @@ func (b *bench) idealize(ctx context.Context) (end func() error, err error) {
 	if err := b.env.Consumer().Client().Create(ctx, idealNodeObject()); err != nil {
 		return nil, fmt.Errorf("make the ideal loop's node: %w", err)
 	}
-	task, err := json.Marshal(idealTask{Home: b.env.Consumer().Kubeconfig, Away: b.env.Providers()[0].Kubeconfig})
-	if err != nil {
-		return nil, fmt.Errorf("describe what is to be done: %w", err)
-	}
-	program, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	loop := exec.CommandContext(ctx, program, idealRunner, string(task))
-	loop.Stderr = os.Stderr
-	if err := loop.Start(); err != nil {
+	loop, err := helper(ctx, idealRunner, idealTask{
+		Home: b.env.Consumer().Kubeconfig, Away: b.env.Providers()[0].Kubeconfig,
+	})
+	if err == nil {
+		err = loop.Start()
+	}
+	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("start the ideal loop: %w", err)
 	}
