@@ -66,7 +66,7 @@ func runErrand(ctx context.Context, task string) error {
 	if err := json.Unmarshal([]byte(task), &e); err != nil {
 		return fmt.Errorf("read task: %w", err)
 	}
-	core, err := hurried(e.Kubeconfig)
+	core, err := hurried("", e.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -88,9 +88,10 @@ func runErrand(ctx context.Context, task string) error {
 	})
 }
 
-// hurried returns a client that is as cheap and as fast as there is one.
-func hurried(kubeconfig string) (kubernetes.Interface, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+// hurried returns a client that is as cheap and as fast as there is one, of a server that may be another than the
+// kubeconfig's.
+func hurried(server, kubeconfig string) (kubernetes.Interface, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags(server, kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("read kubeconfig: %w", err)
 	}

@@ -32,8 +32,8 @@ const idealRunner = "ideal-loop"
 // idealNode is the node whose pods it runs.
 const idealNode = "ideal"
 
-// idealTask says between which clusters.
-type idealTask struct{ Home, Away string }
+// idealTask says between which clusters, by kubeconfigs, and where the second one's API server is reached.
+type idealTask struct{ Home, Away, AwayServer string }
 
 type idealLoop struct {
 	home, away       kubernetes.Interface
@@ -73,11 +73,11 @@ func runIdeal(ctx context.Context, task string) error {
 }
 
 func newIdealLoop(t idealTask) (*idealLoop, error) {
-	here, err := hurried(t.Home)
+	here, err := hurried("", t.Home)
 	if err != nil {
 		return nil, err
 	}
-	there, err := hurried(t.Away)
+	there, err := hurried(t.AwayServer, t.Away)
 	if err != nil {
 		return nil, err
 	}

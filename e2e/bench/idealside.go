@@ -27,8 +27,9 @@ func (b *bench) idealize(ctx context.Context) (end func() error, err error) {
 		return nil, fmt.Errorf("make the ideal loop's node: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	there := b.env.Providers()[0]
 	loop, err := helper(ctx, idealRunner, idealTask{
-		Home: b.env.Consumer().Kubeconfig, Away: b.env.Providers()[0].Kubeconfig,
+		Home: b.env.Consumer().Kubeconfig, Away: there.Kubeconfig, AwayServer: there.ProxiedServer(), // as for the agent
 	})
 	if err == nil {
 		err = loop.Start()

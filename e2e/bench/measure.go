@@ -65,30 +65,29 @@ func (b *bench) prepare(ctx context.Context, side, namespace string) error {
 	return pause(ctx, calm)
 }
 
-// clear deletes a namespace and waits until nothing of it is left anywhere.
+// clear deletes a namespace and waits until nothing of it is left anywhere, or the next round would pay for that.
 func (b *bench) clear(ctx context.Context, namespace string) error {
-	err := b.erase(ctx, build.Namespace(namespace).Obj())
-	for _, p := range b.env.Providers() { // a twin is gone; what the ideal loop had is not
-		err = errors.Join(err, client.IgnoreNotFound(
-			p.Client().Delete(ctx, build.Namespace(namespace+idealSuffix).Obj())))
+	err := erase(ctx, b.env.Consumer().Client(), build.Namespace(namespace).Obj())
+	for _, p := range b.env.Providers() { // a twin is gone by now; what the ideal loop had is not
+		err = errors.Join(err, erase(ctx, p.Client(), build.Namespace(namespace+idealSuffix).Obj()))
 	}
-	return err
+	return errors.Join(err, pause(ctx, calm))
 }
 
-// erase deletes an object, with what belongs to it first, and returns when it is gone.
-func (b *bench) erase(ctx context.Context, obj client.Object) error {
-	c := b.env.Consumer().Client()
-	if err := c.Delete(ctx, obj, client.PropagationPolicy("Foreground")); err != nil {
+// erase deletes an object if it is there, with what belongs to it first, and returns when it is gone.
+func erase(ctx context.Context, c client.Client, obj client.Object) error {
+	err := c.Delete(ctx, obj, client.PropagationPolicy("Foreground"))
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("delete %s: %w", obj.GetName(), err)
 	}
-	err := wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
 		err := c.Get(ctx, client.ObjectKeyFromObject(obj), obj)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})
 	if err != nil {
 		return fmt.Errorf("wait until %s is gone: %w", obj.GetName(), err)
 	}
-	return pause(ctx, calm)
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

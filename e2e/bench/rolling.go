@@ -96,7 +96,7 @@ func (b *bench) rolling(ctx context.Context, side, namespace string, pods int) (
 	if r.usage, err = w.close(about(namespace)); err != nil {
 		return r, err
 	}
-	return r, errors.Join(b.erase(ctx, work), b.clear(ctx, namespace))
+	return r, errors.Join(erase(ctx, c, work), b.clear(ctx, namespace))
 }
 
 // complete waits until all pods of a Deployment are of its present kind and available, and no others are left.

@@ -11,8 +11,8 @@ import (
 
 // serverFaults are those of API servers and what they keep their objects in.
 func serverFaults() []Fault {
-	// One that is asked to end takes a minute for that. Of ours, whoever leads gives up meanwhile, and starts again
-	// with pauses of up to 10 s, waits for the lease to run out, and reads everything anew.
+	// A home that starts again is away for longer than a leader may go on without it. So whoever leads gives up, starts
+	// again with pauses of up to 10 s, waits for the lease of 15 s to run out, and reads everything anew.
 	const down, bound, anew = 5 * time.Second, 30 * time.Second, 45 * time.Second
 	var out []Fault
 	for _, part := range []Part{HomeServer, ProviderServer} {
@@ -25,7 +25,7 @@ func serverFaults() []Fault {
 		}
 		server := func(name, does string, hold time.Duration, inject Inject) Fault {
 			f := Fault{Name: where + name, Does: does, Breaks: part, Hold: hold, Inject: inject}
-			if part == HomeServer && hold == 0 {
+			if part == HomeServer {
 				return f.here(anew)
 			}
 			return f.here(bound)
