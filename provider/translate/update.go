@@ -54,17 +54,14 @@ type Update struct {
 }
 
 // Wanted returns the remote pod of a home pod as it is created: [Target.Pod] with the record of what it has taken.
-func (t Target) Wanted(home *corev1.Pod) *corev1.Pod {
-	pod := t.Pod(home)
-	delete(pod.Labels, v1beta1.LabelRemoteUnavailable) // about the provider, and not for it
-	pod.Annotations[v1beta1.AnnotationTaken] = encode(parts(pod))
-	return pod
-}
+func (t Target) Wanted(home *corev1.Pod) *corev1.Pod { return t.Update(home).want }
 
 // Update returns what home wants of the remote pod of a home pod.
 func (t Target) Update(home *corev1.Pod) *Update {
-	u := &Update{want: t.Wanted(home), done: map[string]bool{}}
+	u := &Update{want: t.Pod(home), done: map[string]bool{}}
+	delete(u.want.Labels, v1beta1.LabelRemoteUnavailable) // about the provider, and not for it
 	u.parts = parts(u.want)
+	u.want.Annotations[v1beta1.AnnotationTaken] = encode(u.parts)
 	if len(home.Spec.EphemeralContainers) > 0 {
 		u.debug = t.EphemeralContainers(home)
 	}
@@ -141,33 +138,36 @@ func shrink(value string) string {
 	if len(value) <= shrunk {
 		return value
 	}
-	return fmt.Sprintf("%d bytes, %s", len(value), digest("%s", value))
+	return fmt.Sprintf("%d bytes, %s", len(value), digest([]byte(value)))
 }
 
-// parts returns a digest of each part of a remote pod that can change.
+// parts returns a digest of each part of a remote pod that can change. Remote pods carry them, so what is digested stays
+// as it is, or each of them would be changed by the next version of the agent.
 func parts(pod *corev1.Pod) map[string]string {
-	labels, annotations := maps.Clone(pod.Labels), maps.Clone(pod.Annotations)
-	maps.DeleteFunc(labels, func(key, _ string) bool { return placed(key) })
-	delete(annotations, v1beta1.AnnotationTaken)
-	out := map[string]string{partMetadata: digest("%q%q", labels, annotations)}
+	metadata := appendMap(nil, pod.Labels, placed)
+	metadata = appendMap(metadata, pod.Annotations, func(key string) bool { return key == v1beta1.AnnotationTaken })
+	out := map[string]string{partMetadata: digest(metadata)}
 	s := &pod.Spec
 	if len(s.Tolerations) > 0 {
-		var all string
+		var all []byte
 		for _, t := range s.Tolerations {
-			all += fmt.Sprintf("%q%q%q%q%d", t.Key, t.Operator, t.Value, t.Effect, ptr.Deref(t.TolerationSeconds, -1))
+			for _, field := range []string{t.Key, string(t.Operator), t.Value, string(t.Effect)} {
+				all = strconv.AppendQuote(all, field)
+			}
+			all = strconv.AppendInt(all, ptr.Deref(t.TolerationSeconds, -1), 10)
 		}
-		out[partTolerations] = digest("%s", all)
+		out[partTolerations] = digest(all)
 	}
 	if s.ActiveDeadlineSeconds != nil {
 		out[partDeadline] = strconv.FormatInt(*s.ActiveDeadlineSeconds, 10)
 	}
 	if s.Resources != nil {
-		out[partResources] = digest("%q", amounts(*s.Resources))
+		out[partResources] = digest(appendAmounts(nil, amounts(*s.Resources)))
 	}
 	for _, c := range containers(s) {
-		out[partImage+c.Name] = digest("%s", c.Image)
+		out[partImage+c.Name] = digest([]byte(c.Image))
 		if a := amounts(c.Resources); resizable(s, c) && len(a) > 0 {
-			out[partResources+c.Name] = digest("%q", a)
+			out[partResources+c.Name] = digest(appendAmounts(nil, a))
 		}
 	}
 	return out
@@ -197,11 +197,40 @@ func amounts(r corev1.ResourceRequirements) map[[2]string]string {
 	return out
 }
 
-// digest says whether something is what it was; it need not withstand anybody. Maps are printed in order.
-func digest(format string, args ...any) string {
+// digest says whether something is what it was; it need not withstand anybody.
+func digest(text []byte) string {
 	h := fnv.New64a()
-	fmt.Fprintf(h, format, args...)
+	_, _ = h.Write(text) // a hash takes everything
 	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// appendMap writes a map without some of its keys as fmt does with %q, which takes several times as long.
+func appendMap(b []byte, m map[string]string, skip func(key string) bool) []byte {
+	b = append(b, "map["...)
+	separator := ""
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if skip(key) {
+			continue
+		}
+		b = strconv.AppendQuote(append(b, separator...), key)
+		b = strconv.AppendQuote(append(b, ':'), m[key])
+		separator = " "
+	}
+	return append(b, ']')
+}
+
+// appendAmounts does the same with amounts.
+func appendAmounts(b []byte, amounts map[[2]string]string) []byte {
+	b = append(b, "map["...)
+	separator := ""
+	inOrder := func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }
+	for _, at := range slices.SortedFunc(maps.Keys(amounts), inOrder) {
+		b = strconv.AppendQuote(append(b, separator+"["...), at[0])
+		b = strconv.AppendQuote(append(b, ' '), at[1])
+		b = strconv.AppendQuote(append(b, "]:"...), amounts[at])
+		separator = " "
+	}
+	return append(b, ']')
 }
 
 // encode writes digests of parts as the value of an annotation, always in the same order.
