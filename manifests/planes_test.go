@@ -279,38 +279,42 @@ func scheduler(t *testing.T, home *env.Cluster) {
 			t.Fatal(err)
 		}
 	}
-	tests := map[string]struct {
-		change func(*corev1.Pod)
-		want   string
-	}{
-		"the toleration": {func(p *corev1.Pod) {
-			p.Spec.Tolerations = append(p.Spec.Tolerations, v1beta1.Toleration())
-		}, ""},
-		"nothing": {func(*corev1.Pod) {}, ""},
-		"another toleration": {func(p *corev1.Pod) {
+	toleration := func(p *corev1.Pod) { p.Spec.Tolerations = append(p.Spec.Tolerations, v1beta1.Toleration()) }
+	allowed := map[string]func(*corev1.Pod){"the toleration": toleration, "nothing": func(*corev1.Pod) {}}
+	refused := map[string]func(*corev1.Pod){
+		"another toleration": func(p *corev1.Pod) {
 			p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Operator: corev1.TolerationOpExists})
-		}, "may add no toleration"},
-		"a label":          {func(p *corev1.Pod) { p.Labels["a"] = "x" }, "metadata"},
-		"a new label":      {func(p *corev1.Pod) { p.Labels["x"] = "y" }, "metadata"},
-		"no label":         {func(p *corev1.Pod) { p.Labels = nil }, "metadata"},
-		"an annotation":    {func(p *corev1.Pod) { p.Annotations["c"] = "x" }, "metadata"},
-		"a finalizer":      {func(p *corev1.Pod) { p.Finalizers = []string{"example.com/x"} }, "metadata"},
-		"an image":         {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" }, "may change nothing"},
-		"an initial image": {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "evil" }, "may change nothing"},
-		"a deadline": {
-			func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) }, "may change nothing",
 		},
-		"a gate": {func(p *corev1.Pod) { p.Spec.SchedulingGates = nil }, "may change nothing"},
+		"more than the toleration": func(p *corev1.Pod) {
+			toleration(p)
+			p.Labels["a"] = "x"
+		},
+		"a label":          func(p *corev1.Pod) { p.Labels["a"] = "x" },
+		"a new label":      func(p *corev1.Pod) { p.Labels["x"] = "y" },
+		"no label":         func(p *corev1.Pod) { p.Labels = nil },
+		"an annotation":    func(p *corev1.Pod) { p.Annotations["c"] = "x" },
+		"a finalizer":      func(p *corev1.Pod) { p.Finalizers = []string{"example.com/x"} },
+		"an image":         func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" },
+		"an initial image": func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "evil" },
+		"a deadline":       func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = ptr.To[int64](1) },
+		"a gate":           func(p *corev1.Pod) { p.Spec.SchedulingGates = nil },
 	}
 	for _, user := range []string{"system:kube-scheduler", "system:serviceaccount:liqo:scheduler"} {
 		config := home.Config()
 		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
 		c := connect(t, config)
-		for name, tt := range tests {
+		patch := func(change func(*corev1.Pod)) error {
 			changed := pod.DeepCopy()
-			tt.change(changed)
-			err := c.Patch(t.Context(), changed, client.MergeFrom(pod), client.DryRunAll)
-			if (tt.want == "") != (err == nil) || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+			change(changed)
+			return c.Patch(t.Context(), changed, client.MergeFrom(pod), client.DryRunAll)
+		}
+		for name, change := range allowed {
+			if err := patch(change); err != nil {
+				t.Errorf("%s changes %s: %v", user, name, err)
+			}
+		}
+		for name, change := range refused {
+			if err := patch(change); err == nil || !strings.Contains(err.Error(), "may change nothing of a pod but add") {
 				t.Errorf("%s changes %s: %v", user, name, err)
 			}
 		}
@@ -358,6 +362,8 @@ func agentsPods(t *testing.T, home *env.Cluster) {
 		"deleting every pod":        agent.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace("shop")),
 		"a label through its status": agent.Status().Patch(t.Context(), pod.DeepCopy(),
 			merge(`{"metadata":{"labels":{"app":"bank"}}}`)),
+		"an empty label through it": agent.Status().Patch(t.Context(), pod.DeepCopy(),
+			merge(`{"metadata":{"labels":{"x":""}}}`)),
 		"an annotation through its status": agent.Status().Patch(t.Context(), pod.DeepCopy(),
 			merge(`{"metadata":{"annotations":{"a":"b"}}}`)),
 	} {
