@@ -100,10 +100,14 @@ func (p *Pods) releaseRefused(ctx context.Context, w *work) error {
 	}
 	p.announceRelease(w, ReasonReleasedRefused, "")
 	err := p.evict(ctx, w)
-	if apierrors.IsForbidden(err) {
-		return p.write(ctx, w, p.view().Lost(w.home, nil, ReasonBackOff, w.home.Status.Message))
+	if !apierrors.IsForbidden(err) {
+		return err
 	}
-	return err
+	if err := p.write(ctx, w, p.view().Lost(w.home, nil, ReasonBackOff, w.home.Status.Message)); err != nil {
+		return err
+	}
+	p.opts.Metrics.release()
+	return nil
 }
 
 // unbound says that no node over there has taken a remote pod, and may still do so.

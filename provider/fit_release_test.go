@@ -216,6 +216,9 @@ func TestAPodThatPolicyCameToForbidIsReleased(t *testing.T) {
 			if failed := w.home.Status.Phase == corev1.PodFailed; failed != test.fails {
 				t.Errorf("failed: %t, %v", failed, err)
 			}
+			if got := testutil.ToFloat64(r.opts.Metrics.releases); got != float64(test.want) {
+				t.Errorf("%v releases are counted", got)
+			}
 			if test.want > 0 {
 				told := <-r.opts.Recorder.(*events.FakeRecorder).Events
 				want := "released after 5m0s at provider " + provider + ", to be placed elsewhere: " + refusal
