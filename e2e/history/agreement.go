@@ -14,8 +14,9 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 )
 
-// podsDiffer says in what a home pod shows something else than its remote pod, or "". Networks are taken to be flat.
-func podsDiffer(home, away *corev1.Pod) string {
+// PodsDiffer says in what a home pod shows something else than its remote pod, or "". Whether they are being deleted is
+// left aside, and networks are taken to be flat.
+func PodsDiffer(home, away *corev1.Pod) string {
 	h, a := &home.Status, &away.Status
 	switch {
 	case home.Labels[v1beta1.LabelRemoteUnavailable] != "":
@@ -64,7 +65,8 @@ func containersDiffer(home, away []corev1.ContainerStatus) string {
 	return ""
 }
 
-func configMapsDiffer(home, away *corev1.ConfigMap) string {
+// ConfigMapsDiffer says in what a copy is another one than home has, or "".
+func ConfigMapsDiffer(home, away *corev1.ConfigMap) string {
 	if !maps.Equal(home.Data, away.Data) || !equality.Semantic.DeepEqual(home.BinaryData, away.BinaryData) {
 		return "the copy has other data"
 	}
@@ -79,8 +81,8 @@ func secretsDiffer(home, away *corev1.Secret) string {
 	return ""
 }
 
-// servicesDiffer compares what is not each cluster's own.
-func servicesDiffer(home, away *corev1.Service) string {
+// ServicesDiffer says in what a copy is another one than home has, but for what is each cluster's own, or "".
+func ServicesDiffer(home, away *corev1.Service) string {
 	h, a := &home.Spec, &away.Spec
 	switch {
 	case h.Type != a.Type:

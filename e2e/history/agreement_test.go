@@ -74,7 +74,7 @@ func TestPodsDiffer(t *testing.T) {
 		"in what the user says of them: not our job": {runs(labelled), runs(), ""},
 	} {
 		t.Run(what, func(t *testing.T) {
-			if got := podsDiffer(test.home, test.away); got != test.want {
+			if got := PodsDiffer(test.home, test.away); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -141,7 +141,7 @@ func TestServicesDiffer(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
-			if got := servicesDiffer(service(test.home), service(test.away)); got != test.want {
+			if got := ServicesDiffer(service(test.home), service(test.away)); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -155,9 +155,9 @@ func TestDataDiffer(t *testing.T) {
 	token := &corev1.Secret{Type: corev1.SecretTypeTLS, Data: map[string][]byte{"a": {1}}}
 	const other = "the copy has other data"
 	for what, test := range map[string]struct{ got, want string }{
-		"the same":             {configMapsDiffer(one, one.DeepCopy()), ""},
-		"a key more":           {configMapsDiffer(one, &corev1.ConfigMap{}), other},
-		"a binary key more":    {configMapsDiffer(one, raw), other},
+		"the same":             {ConfigMapsDiffer(one, one.DeepCopy()), ""},
+		"a key more":           {ConfigMapsDiffer(one, &corev1.ConfigMap{}), other},
+		"a binary key more":    {ConfigMapsDiffer(one, raw), other},
 		"the same secret":      {secretsDiffer(secret, secret.DeepCopy()), ""},
 		"another secret":       {secretsDiffer(secret, &corev1.Secret{Type: corev1.SecretTypeOpaque}), other},
 		"another kind of them": {secretsDiffer(secret, token), other},

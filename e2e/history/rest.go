@@ -157,7 +157,7 @@ func (v *visit) podsAgree() {
 			if !v.decode(src, &here) || !v.decode(o, &there) {
 				return
 			}
-			if differs := podsDiffer(&here, &there); differs != "" {
+			if differs := PodsDiffer(&here, &there); differs != "" {
 				v.found(I9, home, resourcePods, src, fmt.Sprintf("home pod %s and its remote pod on %s disagree: %s",
 					src, c.name, differs))
 			}
@@ -243,8 +243,8 @@ type kind struct {
 
 func kinds() []kind {
 	return []kind{
-		{resourceConfigMaps, true, comparing(configMapsDiffer)},
-		{resourceServices, true, comparing(servicesDiffer)},
+		{resourceConfigMaps, true, comparing(ConfigMapsDiffer)},
+		{resourceServices, true, comparing(ServicesDiffer)},
 		{resourceSecrets, false, comparing(secretsDiffer)},
 	}
 }

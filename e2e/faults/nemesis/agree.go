@@ -7,11 +7,11 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/e2e/history"
 )
 
 // View is what one cluster has, as far as home and providers must agree about it.
@@ -207,33 +207,9 @@ func statusesDiffer(home, away *corev1.Pod) string {
 		return "is being deleted on one side only"
 	case home.DeletionTimestamp != nil:
 		return ""
-	case home.Status.Phase != away.Status.Phase:
-		return fmt.Sprintf("is %s at home and %s on the provider", home.Status.Phase, away.Status.Phase)
-	case home.Status.PodIP != away.Status.PodIP:
-		return fmt.Sprintf("has address %s at home and %s on the provider", home.Status.PodIP, away.Status.PodIP)
-	case !sameContainers(home, away):
-		return "has other container statuses at home than on the provider"
-	case podReady(home) != podReady(away):
-		return fmt.Sprintf("is ready %t at home and %t on the provider", podReady(home), podReady(away))
+	default:
+		return history.PodsDiffer(home, away)
 	}
-	return ""
-}
-
-func sameContainers(home, away *corev1.Pod) bool {
-	state := func(pod *corev1.Pod) map[string]string {
-		out := map[string]string{}
-		for _, c := range pod.Status.ContainerStatuses {
-			out[c.Name] = fmt.Sprintf("ready %t, %d restarts", c.Ready, c.RestartCount)
-		}
-		return out
-	}
-	return maps.Equal(state(home), state(away))
-}
-
-func podReady(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-	})
 }
 
 // orphanPods is whether each pod of ours on the provider has its home pod.
@@ -255,10 +231,8 @@ func (p pair) orphanPods() []Complaint {
 // is that is gone.
 func (p pair) copies() []Complaint {
 	return append(
-		copiesOf(p, "ConfigMap", p.home.ConfigMaps, p.away.ConfigMaps,
-			func(src, dst *corev1.ConfigMap) bool { return equality.Semantic.DeepEqual(src.Data, dst.Data) }),
-		copiesOf(p, "Service", p.home.Services, p.away.Services,
-			func(src, dst *corev1.Service) bool { return maps.Equal(src.Spec.Selector, dst.Spec.Selector) })...)
+		copiesOf(p, "ConfigMap", p.home.ConfigMaps, p.away.ConfigMaps, history.ConfigMapsDiffer),
+		copiesOf(p, "Service", p.home.Services, p.away.Services, history.ServicesDiffer)...)
 }
 
 // object is a pointer to a T that has metadata.
@@ -268,7 +242,7 @@ type object[T any] interface {
 }
 
 // copiesOf is copies for one kind.
-func copiesOf[T any, P object[T]](p pair, kind string, home, away []T, same func(src, dst P) bool) []Complaint {
+func copiesOf[T any, P object[T]](p pair, kind string, home, away []T, differ func(src, dst P) string) []Complaint {
 	there := map[string]P{}
 	for i := range away {
 		dst := P(&away[i])
@@ -287,8 +261,10 @@ func copiesOf[T any, P object[T]](p pair, kind string, home, away []T, same func
 		switch about := src.GetNamespace() + "/" + src.GetName(); {
 		case dst == nil:
 			out = append(out, p.complain("copy of "+kind, about, "is missing"))
-		case !same(src, dst):
-			out = append(out, p.complain("copy of "+kind, about, "has another content"))
+		default:
+			if says := differ(src, dst); says != "" {
+				out = append(out, p.complain("copy of "+kind, about, "%s", says))
+			}
 		}
 	}
 	for key, dst := range there {

@@ -16,7 +16,7 @@ import (
 func agreed() (View, View) {
 	running := func(pod *corev1.Pod) *corev1.Pod {
 		pod.Status = corev1.PodStatus{
-			Phase: corev1.PodRunning, PodIP: "10.1.1.1",
+			Phase: corev1.PodRunning, PodIP: "10.1.1.1", PodIPs: []corev1.PodIP{{IP: "10.1.1.1"}},
 			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 			ContainerStatuses: []corev1.ContainerStatus{{Name: "app", Ready: true}},
 		}
@@ -126,19 +126,19 @@ func TestWhatHomeAndAProviderDisagreeAbout(t *testing.T) {
 		},
 		"a pod in another phase": {
 			func(_, away *View) { away.Pods[0].Status.Phase = corev1.PodSucceeded },
-			"b: pod shop/web (2): is Running at home and Succeeded on the provider",
+			"b: pod shop/web (2): home is Running, the remote pod Succeeded",
 		},
 		"a pod with another address": {
-			func(_, away *View) { away.Pods[0].Status.PodIP = "10.1.1.2" },
-			"b: pod shop/web (2): has address 10.1.1.1 at home and 10.1.1.2 on the provider",
+			func(_, away *View) { away.Pods[0].Status.PodIPs[0].IP = "10.1.1.2" },
+			"b: pod shop/web (2): home has the addresses [10.1.1.1], the remote pod [10.1.1.2]",
 		},
 		"a pod that was restarted": {
 			func(_, away *View) { away.Pods[0].Status.ContainerStatuses[0].RestartCount = 1 },
-			"b: pod shop/web (2): has other container statuses at home than on the provider",
+			"b: pod shop/web (2): container app was restarted 1 times, and home says 0",
 		},
 		"a pod that is ready on one side": {
 			func(_, away *View) { away.Pods[0].Status.Conditions = nil },
-			"b: pod shop/web (2): is ready true at home and false on the provider",
+			"b: pod shop/web (2): home is ready: true, the remote pod: false",
 		},
 		"a pod that is deleted on one side": {
 			func(home, _ *View) { home.Pods[0].DeletionTimestamp = now },
@@ -159,7 +159,7 @@ func TestWhatHomeAndAProviderDisagreeAbout(t *testing.T) {
 		},
 		"a copy with another content": {
 			func(_, away *View) { away.ConfigMaps[0].Data["k"] = "w" },
-			"b: copy of ConfigMap shop/c: has another content",
+			"b: copy of ConfigMap shop/c: the copy has other data",
 		},
 		"a copy of what is gone": {
 			func(home, _ *View) { home.ConfigMaps = nil },
