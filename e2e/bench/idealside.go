@@ -29,7 +29,8 @@ func (b *bench) idealize(ctx context.Context) (end func() error, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	there := b.env.Providers()[0]
 	loop, err := helper(ctx, idealRunner, idealTask{
-		Home: b.env.Consumer().Kubeconfig, Away: there.Kubeconfig, AwayServer: there.ProxiedServer(), // as for the agent
+		Home: b.env.Consumer().Kubeconfig, Away: there.Kubeconfig,
+		AwayServer: there.ProxiedServer(), // as for the agent
 	})
 	if err == nil {
 		err = loop.Start()

@@ -22,10 +22,12 @@ func TestDigestsStayWhatTheyAre(t *testing.T) {
 		Spec: corev1.PodSpec{
 			ActiveDeadlineSeconds: ptr.To[int64](60),
 			Tolerations:           []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}},
-			Containers: []corev1.Container{{Name: "app", Image: "example.com/app:1", Resources: corev1.ResourceRequirements{
-				Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")},
-				Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
-			}}},
+			Containers: []corev1.Container{{
+				Name: "app", Image: "example.com/app:1", Resources: corev1.ResourceRequirements{
+					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m")},
+					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")},
+				},
+			}},
 		},
 	}
 	const want = "deadline=60,image.app=3uy0bf57bhkjb,metadata=3iezdwf7g6yva,resources.app=365k6pnl3bx0n," +

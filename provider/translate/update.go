@@ -141,8 +141,8 @@ func shrink(value string) string {
 	return fmt.Sprintf("%d bytes, %s", len(value), digest([]byte(value)))
 }
 
-// parts returns a digest of each part of a remote pod that can change. Remote pods carry them, so what is digested stays
-// as it is, or each of them would be changed by the next version of the agent.
+// parts returns a digest of each part of a remote pod that can change. Remote pods carry them, so what is digested
+// stays as it is, or each of them would be changed by the next version of the agent.
 func parts(pod *corev1.Pod) map[string]string {
 	metadata := appendMap(nil, pod.Labels, placed)
 	metadata = appendMap(metadata, pod.Annotations, func(key string) bool { return key == v1beta1.AnnotationTaken })

@@ -258,13 +258,12 @@ func copiesOf[T any, P object[T]](p pair, kind string, home, away []T, differ fu
 		key := twin + "/" + src.GetName()
 		dst := there[key]
 		delete(there, key)
-		switch about := src.GetNamespace() + "/" + src.GetName(); {
-		case dst == nil:
-			out = append(out, p.complain("copy of "+kind, about, "is missing"))
-		default:
-			if says := differ(src, dst); says != "" {
-				out = append(out, p.complain("copy of "+kind, about, "%s", says))
-			}
+		says := "is missing"
+		if dst != nil {
+			says = differ(src, dst)
+		}
+		if says != "" {
+			out = append(out, p.complain("copy of "+kind, src.GetNamespace()+"/"+src.GetName(), "%s", says))
 		}
 	}
 	for key, dst := range there {
