@@ -33,7 +33,7 @@ func tamperingFaults() []Fault {
 		tamper("copies-deleted", "somebody deletes what was reflected into a twin", 0, deletedCopies).here(soon),
 		tamper("copies-edited", "somebody edits what was reflected into a twin", 0, editedCopies).here(soon),
 		tamper("admission-refuses", "a provider's admission refuses all pods for 30 s", 30*time.Second, refused).
-			here(time.Minute),
+			here(time.Minute).needs(HomeServer, ProviderServer), // home has to ask for new pods
 	}
 }
 
