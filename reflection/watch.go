@@ -47,7 +47,8 @@ func (w *watched) in(f func(client.WithWatch) error) error {
 
 // listWatch is what an informer needs. client-go's reflector waits up to a minute between attempts and logs each;
 // here rights come a moment after the namespace is offloaded and links heal, so attempts that may yet succeed are
-// repeated inside, every few seconds, and a word is said only of what lasts.
+// repeated inside, every few seconds, a watch that ends at once does not count as one that failed, and a word is said
+// only of what lasts.
 func (w *watched) listWatch() cache.ListerWatcher {
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
@@ -66,7 +67,10 @@ func (w *watched) listWatch() cache.ListerWatcher {
 					return err
 				})
 				w.hear(ctx, err)
-				return stream, err
+				if err != nil {
+					return nil, err
+				}
+				return last(stream, w.clock), nil
 			})
 		},
 	}, w.client)

@@ -1,0 +1,61 @@
+package reflection
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/clock"
+)
+
+// shortestWatch is how long a watch lasts at least that brings nothing. client-go's reflector takes one that ends
+// before for an API server that is not well, and pauses before the next, twice as long each time, up to a minute. But
+// it may be a connection that ends, and all of its watches with it, once every few seconds.
+const shortestWatch = time.Second
+
+// lasting is a watch that ends no sooner than shortestWatch after its begin, unless it has brought something or is
+// stopped.
+type lasting struct {
+	watch.Interface
+	events  chan watch.Event
+	stopped chan struct{}
+	stop    func()
+}
+
+// last makes a watch that has just begun last. As any watch it has to be stopped.
+func last(inner watch.Interface, c clock.Clock) watch.Interface {
+	l := &lasting{Interface: inner, events: make(chan watch.Event), stopped: make(chan struct{})}
+	l.stop = sync.OnceFunc(func() { close(l.stopped) })
+	go l.pass(c.After(shortestWatch))
+	return l
+}
+
+// pass hands on what the watch brings.
+func (l *lasting) pass(longEnough <-chan time.Time) {
+	defer close(l.events)
+	brought := false
+	for event := range l.Interface.ResultChan() {
+		select {
+		case l.events <- event:
+			brought = true
+		case <-l.stopped:
+			return
+		}
+	}
+	if brought {
+		return
+	}
+	select {
+	case <-longEnough:
+	case <-l.stopped:
+	}
+}
+
+// ResultChan is closed when the watch has ended.
+func (l *lasting) ResultChan() <-chan watch.Event { return l.events }
+
+// Stop ends the watch at once.
+func (l *lasting) Stop() {
+	l.stop()
+	l.Interface.Stop()
+}
