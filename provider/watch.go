@@ -8,12 +8,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	coreinformers "k8s.io/client-go/informers/core/v1"
-	"k8s.io/client-go/informers/internalinterfaces"
+	"k8s.io/apimachinery/pkg/runtime"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // watch is one informer that can be stopped. Its store lives as long as it does.
@@ -29,7 +31,7 @@ type watch struct {
 // watchOptions say what a watch of pods selects and keeps.
 type watchOptions struct {
 	namespace string
-	tweak     internalinterfaces.TweakListOptionsFunc
+	tweak     func(*metav1.ListOptions)
 	transform cache.TransformFunc
 	handler   cache.ResourceEventHandlerFuncs
 	// synced is called once when the first list is in.
@@ -41,7 +43,7 @@ type watchOptions struct {
 func startWatch(
 	ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions,
 ) (*watch, error) {
-	informer := coreinformers.NewFilteredPodInformer(client, o.namespace, 0, byNamespace(), o.tweak)
+	informer := cache.NewSharedIndexInformer(o.listWatch(client), &corev1.Pod{}, 0, byNamespace())
 	if err := informer.SetTransform(o.transform); err != nil {
 		return nil, err
 	}
@@ -62,6 +64,25 @@ func startWatch(
 		}
 	}()
 	return &watch{informer: informer, cancel: cancel}, nil
+}
+
+// listWatch asks for the pods. Their watches are begun anew at once when connections break again and again.
+func (o watchOptions) listWatch(client kubernetes.Interface) cache.ListerWatcher {
+	pods := client.CoreV1().Pods(o.namespace)
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			o.tweak(&opts)
+			return pods.List(ctx, opts)
+		},
+		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
+			o.tweak(&opts)
+			stream, err := pods.Watch(ctx, opts)
+			if err != nil {
+				return nil, err
+			}
+			return remote.Lasting(stream, clock.RealClock{}), nil
+		},
+	}, client)
 }
 
 func byNamespace() cache.Indexers {

@@ -13,6 +13,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // watched is what one watch looks at.
@@ -70,7 +72,7 @@ func (w *watched) listWatch() cache.ListerWatcher {
 				if err != nil {
 					return nil, err
 				}
-				return last(stream, w.clock), nil
+				return remote.Lasting(stream, w.clock), nil
 			})
 		},
 	}, w.client)

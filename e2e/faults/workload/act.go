@@ -141,9 +141,11 @@ func (w *Workload) noteForce(d Deletion, obj client.Object) {
 	}
 }
 
-// replaced says that a deletion was refused since the object with this UID is gone.
+// replaced says that a deletion was refused since the object with this UID is gone. API servers say so in two ways: when
+// they look at the object, and when they write.
 func replaced(err error) bool {
-	return apierrors.IsConflict(err) && strings.Contains(err.Error(), "UID in precondition")
+	return apierrors.IsConflict(err) &&
+		(strings.Contains(err.Error(), "UID in the precondition") || strings.Contains(err.Error(), "UID in precondition"))
 }
 
 // find returns the object to delete as it is now, or nil when there is none.

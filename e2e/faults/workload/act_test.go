@@ -447,3 +447,16 @@ func TestTheBacklogIsBounded(t *testing.T) {
 		<-done
 	})
 }
+
+func TestWhetherADeletionMeantAPredecessor(t *testing.T) {
+	pods := schema.GroupResource{Resource: "pods"}
+	for words, want := range map[string]bool{
+		"Precondition failed: UID in precondition: 1, UID in object meta: 2":            true,
+		"the UID in the precondition (1) does not match the UID in record (2)":          true,
+		"the object has been modified; please apply your changes to the latest version": false,
+	} {
+		if got := replaced(apierrors.NewConflict(pods, "web", errors.New(words))); got != want {
+			t.Errorf("%q: %t", words, got)
+		}
+	}
+}

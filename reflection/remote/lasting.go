@@ -1,4 +1,4 @@
-package reflection
+package remote
 
 import (
 	"sync"
@@ -8,13 +8,11 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// shortestWatch is how long a watch lasts at least that brings nothing. client-go's reflector takes one that ends
-// before for an API server that is not well, and pauses before the next, twice as long each time, up to a minute. But
-// it may be a connection that ends, and all of its watches with it, once every few seconds.
-const shortestWatch = time.Second
+// ShortestWatch is how long a [Lasting] watch lasts at least that brings nothing. client-go's reflector takes one that
+// ends before for an API server that is not well, and pauses before the next, twice as long each time, up to a minute.
+// But it may be a connection that ends, and all of its watches with it, once every few seconds.
+const ShortestWatch = time.Second
 
-// lasting is a watch that ends no sooner than shortestWatch after its begin, unless it has brought something or is
-// stopped.
 type lasting struct {
 	watch.Interface
 	events  chan watch.Event
@@ -22,11 +20,12 @@ type lasting struct {
 	stop    func()
 }
 
-// last makes a watch that has just begun last. As any watch it has to be stopped.
-func last(inner watch.Interface, c clock.Clock) watch.Interface {
+// Lasting makes a watch that has just begun end no sooner than [ShortestWatch] from now, unless it has brought
+// something or is stopped, as any watch has to be.
+func Lasting(inner watch.Interface, c clock.Clock) watch.Interface {
 	l := &lasting{Interface: inner, events: make(chan watch.Event), stopped: make(chan struct{})}
 	l.stop = sync.OnceFunc(func() { close(l.stopped) })
-	go l.pass(c.After(shortestWatch))
+	go l.pass(c.After(ShortestWatch))
 	return l
 }
 
