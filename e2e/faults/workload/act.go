@@ -141,11 +141,12 @@ func (w *Workload) noteForce(d Deletion, obj client.Object) {
 	}
 }
 
-// replaced says that a deletion was refused since the object with this UID is gone. API servers say so in two ways: when
-// they look at the object, and when they write.
+// replaced says that a deletion was refused since the object with this UID is gone. API servers say so in two ways: as
+// they look at the object, and as they write.
 func replaced(err error) bool {
+	refusal := fmt.Sprint(err)
 	return apierrors.IsConflict(err) &&
-		(strings.Contains(err.Error(), "UID in the precondition") || strings.Contains(err.Error(), "UID in precondition"))
+		(strings.Contains(refusal, "UID in the precondition") || strings.Contains(refusal, "UID in precondition"))
 }
 
 // find returns the object to delete as it is now, or nil when there is none.
