@@ -66,7 +66,7 @@ func startWatch(
 	return &watch{informer: informer, cancel: cancel}, nil
 }
 
-// listWatch asks for the pods. Their watches are begun anew at once when connections break again and again.
+// listWatch asks for the pods. A watch that ends at once is begun anew after a second, and no later the next time.
 func (o watchOptions) listWatch(client kubernetes.Interface) cache.ListerWatcher {
 	pods := client.CoreV1().Pods(o.namespace)
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{

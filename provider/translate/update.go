@@ -206,29 +206,26 @@ func digest(text []byte) string {
 
 // appendMap writes a map without some of its keys as fmt does with %q, which takes several times as long.
 func appendMap(b []byte, m map[string]string, skip func(key string) bool) []byte {
-	b = append(b, "map["...)
-	separator := ""
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		if skip(key) {
-			continue
-		}
-		b = strconv.AppendQuote(append(b, separator...), key)
-		b = strconv.AppendQuote(append(b, ':'), m[key])
-		separator = " "
-	}
-	return append(b, ']')
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(m)), skip)
+	return appendPairs(b, m, keys, strconv.AppendQuote)
 }
 
 // appendAmounts does the same with amounts.
 func appendAmounts(b []byte, amounts map[[2]string]string) []byte {
+	keys := slices.SortedFunc(maps.Keys(amounts), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) })
+	return appendPairs(b, amounts, keys, func(b []byte, key [2]string) []byte {
+		b = strconv.AppendQuote(append(b, '['), key[0])
+		return append(strconv.AppendQuote(append(b, ' '), key[1]), ']')
+	})
+}
+
+func appendPairs[K comparable](b []byte, m map[K]string, keys []K, quote func([]byte, K) []byte) []byte {
 	b = append(b, "map["...)
-	separator := ""
-	inOrder := func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }
-	for _, at := range slices.SortedFunc(maps.Keys(amounts), inOrder) {
-		b = strconv.AppendQuote(append(b, separator+"["...), at[0])
-		b = strconv.AppendQuote(append(b, ' '), at[1])
-		b = strconv.AppendQuote(append(b, "]:"...), amounts[at])
-		separator = " "
+	for i, key := range keys {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendQuote(append(quote(b, key), ':'), m[key])
 	}
 	return append(b, ']')
 }
