@@ -2,12 +2,19 @@ package provider
 
 import (
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/twinspace/twinspace/e2e/build"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // asked is an informer that counts what it is asked.
@@ -86,4 +93,29 @@ func TestASyncedWatchIsNotAskedAgain(t *testing.T) {
 	if a.syncs != 2 {
 		t.Errorf("its informer was asked %d times", a.syncs)
 	}
+}
+
+func TestAWatchOfPodsDoesNotEndAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		client.PrependWatchReactor("pods", func(clienttesting.Action) (bool, apiwatch.Interface, error) {
+			stream := apiwatch.NewFake()
+			stream.Stop() // its connection has ended
+			return true, stream, nil
+		})
+		o := watchOptions{namespace: "shop", tweak: func(*metav1.ListOptions) {}}
+		begun := time.Now()
+		pods := cache.ToListerWatcherWithContext(o.listWatch(client))
+		stream, err := pods.WatchWithContext(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Stop()
+		for range stream.ResultChan() {
+			t.Error("it brought something")
+		}
+		if took := time.Since(begun); took != remote.ShortestWatch {
+			t.Errorf("it ended after %s", took)
+		}
+	})
 }
