@@ -243,7 +243,8 @@ func (p *Pods) watchNode(n *node) {
 		return
 	}
 	selector := fields.OneTermEqualSelector("spec.nodeName", n.name).String()
-	w, err := startWatch(p.ctx, p.opts.Home, &p.running, watchOptions{
+	w, err := p.startWatch(watchOptions{
+		client: p.opts.Home, cluster: "home",
 		namespace: metav1.NamespaceAll,
 		tweak:     func(o *metav1.ListOptions) { o.FieldSelector = selector },
 		transform: withoutManagedFields,

@@ -82,7 +82,8 @@ func (p *Pods) watchTwin(t *twin) {
 		p.watchWide(t)
 		return
 	}
-	w, err := startWatch(p.ctx, p.opts.Away, &p.running, watchOptions{
+	w, err := p.startWatch(watchOptions{
+		client: p.opts.Away, cluster: p.opts.Destination,
 		namespace: t.away,
 		tweak:     p.ours,
 		transform: onlyStatus,
@@ -109,7 +110,8 @@ func (p *Pods) ours(o *metav1.ListOptions) {
 	o.LabelSelector = labels.Set{v1beta1.LabelOrigin: p.opts.Origin}.String()
 }
 
-// healthChanged begins the watches anew when the provider is back: those that a cut ended may wait for half a minute.
+// healthChanged begins the watches anew when the provider is back: those that a cut ended may wait for seconds, and some
+// may not have noticed it.
 func (p *Pods) healthChanged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

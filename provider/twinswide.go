@@ -43,7 +43,8 @@ func (p *Pods) watchWide(t *twin) {
 }
 
 func (p *Pods) beginWide() bool {
-	w, err := startWatch(p.ctx, p.opts.Away, &p.running, watchOptions{
+	w, err := p.startWatch(watchOptions{
+		client: p.opts.Away, cluster: p.opts.Destination,
 		namespace: metav1.NamespaceAll,
 		tweak:     p.ours,
 		transform: p.onlyOurs,

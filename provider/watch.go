@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,7 +11,6 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
 
 	"github.com/twinspace/twinspace/provider/translate"
 	"github.com/twinspace/twinspace/reflection/remote"
@@ -30,6 +28,8 @@ type watch struct {
 
 // watchOptions say what a watch of pods selects and keeps.
 type watchOptions struct {
+	client    kubernetes.Interface
+	cluster   string // what the client talks to, in the log
 	namespace string
 	tweak     func(*metav1.ListOptions)
 	transform cache.TransformFunc
@@ -38,12 +38,9 @@ type watchOptions struct {
 	synced func()
 }
 
-// startWatch begins watching pods; running counts the goroutines until they end. The caller sees to it that nobody
-// waits for running yet.
-func startWatch(
-	ctx context.Context, client kubernetes.Interface, running *sync.WaitGroup, o watchOptions,
-) (*watch, error) {
-	informer := cache.NewSharedIndexInformer(o.listWatch(client), &corev1.Pod{}, 0, byNamespace())
+// startWatch begins watching pods, after Start. It needs the lock.
+func (p *Pods) startWatch(o watchOptions) (*watch, error) {
+	informer := cache.NewSharedIndexInformer(p.listWatch(o), &corev1.Pod{}, 0, byNamespace())
 	if err := informer.SetTransform(o.transform); err != nil {
 		return nil, err
 	}
@@ -51,14 +48,14 @@ func startWatch(
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	running.Add(2)
+	ctx, cancel := context.WithCancel(p.ctx)
+	p.running.Add(2)
 	go func() {
-		defer running.Done()
+		defer p.running.Done()
 		informer.RunWithContext(ctx)
 	}()
 	go func() {
-		defer running.Done()
+		defer p.running.Done()
 		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
 			o.synced()
 		}
@@ -66,23 +63,22 @@ func startWatch(
 	return &watch{informer: informer, cancel: cancel}, nil
 }
 
-// listWatch asks for the pods. A watch that ends at once is begun anew after a second, and no later the next time.
-func (o watchOptions) listWatch(client kubernetes.Interface) cache.ListerWatcher {
-	pods := client.CoreV1().Pods(o.namespace)
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+// listWatch asks for the pods, patiently.
+func (p *Pods) listWatch(o watchOptions) cache.ListerWatcher {
+	pods := o.client.CoreV1().Pods(o.namespace)
+	refusals := &remote.Refusals{
+		Cluster: o.cluster, Namespace: o.namespace, Resource: "pods", Clock: p.opts.Clock, Count: p.opts.Metrics.failure,
+	}
+	return cache.ToListWatcherWithWatchListSemantics(remote.Patient(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			o.tweak(&opts)
 			return pods.List(ctx, opts)
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
 			o.tweak(&opts)
-			stream, err := pods.Watch(ctx, opts)
-			if err != nil {
-				return nil, err
-			}
-			return remote.Lasting(stream, clock.RealClock{}), nil
+			return pods.Watch(ctx, opts)
 		},
-	}, client)
+	}, p.opts.Clock, refusals.Hear), o.client)
 }
 
 func byNamespace() cache.Indexers {

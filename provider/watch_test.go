@@ -1,12 +1,16 @@
 package provider
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
@@ -103,9 +107,11 @@ func TestAWatchOfPodsDoesNotEndAtOnce(t *testing.T) {
 			stream.Stop() // its connection has ended
 			return true, stream, nil
 		})
-		o := watchOptions{namespace: "shop", tweak: func(*metav1.ListOptions) {}}
+		p := NewPods(PodsOptions{})
+		defer p.queue.ShutDown()
+		o := watchOptions{client: client, namespace: "shop", tweak: func(*metav1.ListOptions) {}}
 		begun := time.Now()
-		pods := cache.ToListerWatcherWithContext(o.listWatch(client))
+		pods := cache.ToListerWatcherWithContext(p.listWatch(o))
 		stream, err := pods.WatchWithContext(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -116,6 +122,37 @@ func TestAWatchOfPodsDoesNotEndAtOnce(t *testing.T) {
 		}
 		if took := time.Since(begun); took != remote.ShortestWatch {
 			t.Errorf("it ended after %s", took)
+		}
+	})
+}
+
+// client-go's reflector would ask less and less often, up to once in a minute.
+func TestAWatchOfPodsThatCannotBeginIsTriedEveryFewSeconds(t *testing.T) {
+	const refused = 12
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		asked := 0
+		client.PrependWatchReactor("pods", func(clienttesting.Action) (bool, apiwatch.Interface, error) {
+			if asked++; asked <= refused {
+				return true, nil, apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("not yet"))
+			}
+			return true, apiwatch.NewFake(), nil
+		})
+		metrics := NewMetrics(prometheus.NewRegistry())
+		p := NewPods(PodsOptions{Metrics: metrics})
+		defer p.queue.ShutDown()
+		o := watchOptions{client: client, namespace: "shop", tweak: func(*metav1.ListOptions) {}}
+		begun := time.Now()
+		stream, err := cache.ToListerWatcherWithContext(p.listWatch(o)).WatchWithContext(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream.Stop()
+		if took := time.Since(begun); took > refused*5*time.Second {
+			t.Errorf("it began after %s", took)
+		}
+		if testutil.ToFloat64(metrics.failures) == 0 {
+			t.Error("a refusal that lasts was not counted")
 		}
 	})
 }

@@ -15,15 +15,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // watch hears of the events in a twin until ctx ends. Nothing is cached: what has been told is forgotten, but for its
 // version.
 func (e *Events) watch(ctx context.Context, t *eventTwin) {
 	home := e.watchedBy("home", t.home)
-	if _, err := patiently(ctx, e.opts.Clock, func() (struct{}, error) {
+	if _, err := remote.Patiently(ctx, e.opts.Clock, func() (struct{}, error) {
 		err := e.remember(ctx, t)
-		home.hear(ctx, err)
+		home.refusals.Hear(ctx, err)
 		return struct{}{}, err
 	}); err != nil && ctx.Err() == nil {
 		// Home does not say what was told. What comes now is told, and at worst once more.
@@ -36,9 +37,10 @@ func (e *Events) watch(ctx context.Context, t *eventTwin) {
 	}
 	// The watch of all may have been there before this twin, and passed over its events.
 	away := e.watchedBy(e.opts.Destination, t.away)
-	_, _ = patiently(ctx, e.opts.Clock, func() (struct{}, error) { // what cannot be listed is heard of when it changes
+	// What cannot be listed is heard of when it changes.
+	_, _ = remote.Patiently(ctx, e.opts.Clock, func() (struct{}, error) {
 		err := e.catchUp(ctx, t)
-		away.hear(ctx, err)
+		away.refusals.Hear(ctx, err)
 		return struct{}{}, err
 	})
 }
@@ -113,12 +115,13 @@ func (e *Events) remember(ctx context.Context, t *eventTwin) error {
 // of those of home.
 func (e *Events) watchedBy(cluster, namespace string) *watched {
 	return &watched{
-		client: e.opts.Away, namespace: namespace, clock: e.opts.Clock, missing: func(bool) {},
+		client: e.opts.Away, namespace: namespace, clock: e.opts.Clock,
 		lent: func(bool) client.WithWatch { return nil }, // each peering hears of its own
 		list: func() client.ObjectList { return &corev1.EventList{} },
-		refusal: refusal{cluster: cluster, resource: eventResource, count: func() {
-			e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError)
-		}, denied: func(string) {}},
+		refusals: remote.Refusals{
+			Cluster: cluster, Namespace: namespace, Resource: eventResource, Clock: e.opts.Clock,
+			Count: func() { e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError) },
+		},
 	}
 }
 

@@ -39,10 +39,10 @@ func TestWatchesThatEndAtOnceAreBegunAnewSoon(t *testing.T) {
 			},
 		})
 		w := &watched{
-			client: &watchedCluster{WithWatch: c}, namespace: "shop", clock: clock.RealClock{}, missing: func(bool) {},
-			lent:    func(bool) client.WithWatch { return nil },
-			list:    func() client.ObjectList { return &corev1.ServiceList{} },
-			refusal: refusal{count: func() {}, denied: func(string) {}},
+			client: &watchedCluster{WithWatch: c}, namespace: "shop", clock: clock.RealClock{},
+			lent:     func(bool) client.WithWatch { return nil },
+			list:     func() client.ObjectList { return &corev1.ServiceList{} },
+			refusals: remote.Refusals{Clock: clock.RealClock{}},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		_, runs := cache.NewInformerWithOptions(cache.InformerOptions{

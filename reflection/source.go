@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
 // source is one watch and what it has seen, for one namespace or all.
@@ -37,8 +39,10 @@ func newSource(s *Sources, about subject, key sourceKey) *source {
 	src.watched = &watched{
 		client: s.client, lent: src.lent, clock: s.clock,
 		namespace: key.namespace, selector: about.selector(), list: about.list,
-		refusal: refusal{cluster: s.cluster, resource: about.resource, count: src.refused, denied: src.denied},
-		missing: src.missing,
+		refusals: remote.Refusals{
+			Cluster: s.cluster, Namespace: key.namespace, Resource: about.resource, Clock: s.clock,
+			Count: src.refused, Denied: src.denied, Missing: src.missing,
+		},
 	}
 	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	for name, index := range about.indexers {

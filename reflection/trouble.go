@@ -56,7 +56,7 @@ func (l *look) explain(after time.Duration, err error) (time.Duration, error) {
 		l.tell(v1beta1.ProblemNameTaken, err)
 	case errors.As(err, &conflict), errors.As(err, &held):
 		l.tell(v1beta1.ProblemConflict, err)
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), unknownKind(err):
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), apierrors.IsNotFound(err):
 		return retryEach, err // whoever makes twins, or watches, will tell
 	case refused(err):
 		l.tell(v1beta1.ProblemRefused, err)

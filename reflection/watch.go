@@ -2,10 +2,7 @@ package reflection
 
 import (
 	"context"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -26,8 +23,7 @@ type watched struct {
 	selector  labels.Selector
 	list      func() client.ObjectList
 	clock     clock.Clock
-	refusal   refusal
-	missing   func(is bool) // hears whether the API server knows the kind
+	refusals  remote.Refusals
 }
 
 func (w *watched) options(raw metav1.ListOptions) *client.ListOptions {
@@ -47,76 +43,19 @@ func (w *watched) in(f func(client.WithWatch) error) error {
 	return err
 }
 
-// listWatch is what an informer needs. client-go's reflector waits up to a minute between attempts and logs each;
-// here rights come a moment after the namespace is offloaded and links heal, so attempts that may yet succeed are
-// repeated inside, every few seconds, a watch that ends at once does not count as one that failed, and a word is said
-// only of what lasts.
+// listWatch is what an informer needs.
 func (w *watched) listWatch() cache.ListerWatcher {
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+	return cache.ToListWatcherWithWatchListSemantics(remote.Patient(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			return patiently(ctx, w.clock, func() (runtime.Object, error) {
-				list := w.list()
-				err := w.in(func(c client.WithWatch) error { return c.List(ctx, list, w.options(opts)) })
-				w.hear(ctx, err)
-				return list, err
-			})
+			list := w.list()
+			return list, w.in(func(c client.WithWatch) error { return c.List(ctx, list, w.options(opts)) })
 		},
-		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			return patiently(ctx, w.clock, func() (watch.Interface, error) {
-				var stream watch.Interface
-				err := w.in(func(c client.WithWatch) (err error) {
-					stream, err = c.Watch(ctx, w.list(), w.options(opts))
-					return err
-				})
-				w.hear(ctx, err)
-				if err != nil {
-					return nil, err
-				}
-				return remote.Lasting(stream, w.clock), nil
+		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (stream watch.Interface, err error) {
+			err = w.in(func(c client.WithWatch) (err error) {
+				stream, err = c.Watch(ctx, w.list(), w.options(opts))
+				return err
 			})
+			return stream, err
 		},
-	}, w.client)
+	}, w.clock, w.refusals.Hear), w.client)
 }
-
-// retryCeiling is the longest pause between two attempts to watch.
-const retryCeiling = 5 * time.Second
-
-// patiently calls f until it succeeds, fails for good, or ctx ends.
-func patiently[T any](ctx context.Context, clk clock.Clock, f func() (T, error)) (T, error) {
-	pause := 200 * time.Millisecond
-	for {
-		out, err := f()
-		if err == nil || !passing(err) {
-			return out, err
-		}
-		wait := pause
-		if unknownKind(err) {
-			wait = retryEach
-		}
-		select {
-		case <-ctx.Done():
-			return out, ctx.Err()
-		case <-clk.After(wait):
-		}
-		pause = min(2*pause, retryCeiling)
-	}
-}
-
-// passing says whether a failure to list or watch may go away by itself. What the reflector handles in its own way
-// (an expired resourceVersion, a server that does not stream lists) is not.
-func passing(err error) bool {
-	switch apierrors.ReasonForError(err) {
-	case metav1.StatusReasonUnknown: // no answer
-		return !meta.IsNoMatchError(err)
-	case metav1.StatusReasonNotFound: // no such kind
-		return true
-	case metav1.StatusReasonForbidden, metav1.StatusReasonUnauthorized, metav1.StatusReasonTooManyRequests,
-		metav1.StatusReasonServerTimeout, metav1.StatusReasonTimeout, metav1.StatusReasonServiceUnavailable,
-		metav1.StatusReasonInternalError:
-		return true
-	}
-	return false
-}
-
-// unknownKind says whether an API server answers that it does not know what is asked for; there is always a list.
-func unknownKind(err error) bool { return apierrors.IsNotFound(err) }

@@ -3,201 +3,38 @@ package reflection
 import (
 	"context"
 	"errors"
-	"regexp"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr/funcr"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
-	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
+	"github.com/twinspace/twinspace/reflection/remote"
 )
 
-func TestWhichFailuresOfAWatchPass(t *testing.T) {
-	for name, tc := range map[string]struct {
-		err  error
-		want bool
-	}{
-		"no rights yet":                 {apierrors.NewForbidden(resource, "", errors.New("no")), true},
-		"a token that is being renewed": {apierrors.NewUnauthorized("no"), true},
-		"no connection":                 {errors.New("connection refused"), true},
-		"too many requests":             {apierrors.NewTooManyRequests("slow down", 1), true},
-		"a server that starts":          {apierrors.NewServiceUnavailable("not yet"), true},
-		"a server error":                {apierrors.NewInternalError(errors.New("etcd")), true},
-		"an old resourceVersion":        {apierrors.NewResourceExpired("too old"), false},
-		"a server that cannot stream":   {apierrors.NewInvalid(schema.GroupKind{}, "", nil), false},
-		"a kind that the server lacks":  {apierrors.NewNotFound(resource, ""), true},
-		"a kind that the client lacks":  {&meta.NoKindMatchError{}, false},
-		"a request that makes no sense": {apierrors.NewBadRequest("no"), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := passing(tc.err); got != tc.want {
-				t.Errorf("want %v, got %v", tc.want, got)
-			}
-		})
-	}
-}
+// impatient is a clock whose timers fire at once.
+type impatient struct{ clock.Clock }
 
-// impatient is a clock whose timers fire at once and are noted.
-type impatient struct {
-	clock.Clock
-	pauses []time.Duration
-}
-
-func (c *impatient) After(d time.Duration) <-chan time.Time {
-	c.pauses = append(c.pauses, d)
+func (impatient) After(time.Duration) <-chan time.Time {
 	fired := make(chan time.Time, 1)
 	fired <- time.Time{}
 	return fired
-}
-
-func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
-	clk := &impatient{Clock: clocktesting.NewFakeClock(time.Now())}
-	left := 7
-	got, err := patiently(t.Context(), clk, func() (string, error) {
-		if left--; left >= 0 {
-			return "", errors.New("connection refused")
-		}
-		return "done", nil
-	})
-	if err != nil || got != "done" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	want := []time.Duration{
-		200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond,
-		3200 * time.Millisecond, 5 * time.Second, 5 * time.Second,
-	}
-	if diff := cmp.Diff(want, clk.pauses); diff != "" {
-		t.Errorf("-want,+got:\n%s", diff)
-	}
-}
-
-func TestAnAttemptIsGivenUpWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	clk := clocktesting.NewFakeClock(time.Now())
-	_, err := patiently(ctx, clk, func() (string, error) {
-		cancel()
-		return "", errors.New("connection refused")
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("want context.Canceled, got %v", err)
-	}
-}
-
-func TestAFailureForGoodIsReturnedAtOnce(t *testing.T) {
-	clk := &impatient{}
-	_, err := patiently(t.Context(), clk, func() (string, error) { return "", apierrors.NewResourceExpired("too old") })
-	if !apierrors.IsResourceExpired(err) || len(clk.pauses) > 0 {
-		t.Errorf("want the error at once, got %v after %v", err, clk.pauses)
-	}
-}
-
-func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
-	forbidden := apierrors.NewForbidden(resource, "", errors.New("no"))
-	unauthorized := apierrors.NewUnauthorized("no")
-	silence := errors.New("connection refused")
-	repeat := func(err error, times int) []error { return slices.Repeat([]error{err}, times) }
-	const said, over = "Cannot watch", "Not refused any more"
-
-	// An attempt is made every five seconds.
-	for name, tc := range map[string]struct {
-		answers     []error
-		want        []string
-		wantCounted int
-		wantDenied  bool
-	}{
-		"rights that come in time": {answers: append(repeat(forbidden, 6), nil)},
-		"rights that do not come": {
-			answers: repeat(forbidden, 9), want: []string{said}, wantCounted: 3, wantDenied: true,
-		},
-		"rights that come late": {
-			answers: append(repeat(forbidden, 7), nil, nil), want: []string{said, over}, wantCounted: 1,
-		},
-		"no rights, after a token that has run out": {
-			answers: slices.Concat(repeat(unauthorized, 7), repeat(forbidden, 7)),
-			want:    []string{said}, wantCounted: 2, wantDenied: true,
-		},
-		"a token that has run out, which the node has": {
-			answers: repeat(unauthorized, 7), want: []string{said}, wantCounted: 1,
-		},
-		"a kind that goes with the rights to it": {
-			answers: append(repeat(forbidden, 7), apierrors.NewNotFound(resource, "")),
-			want:    []string{said, over}, wantCounted: 1,
-		},
-		"no answer, which the node has": {answers: repeat(silence, 20)},
-		"one refusal after the other": {
-			answers: slices.Concat(repeat(forbidden, 6), repeat(unauthorized, 6), []error{nil}),
-		},
-		"no answer between refusals": {
-			answers: slices.Concat(repeat(forbidden, 3), repeat(silence, 3), repeat(forbidden, 1), []error{nil}),
-			want:    []string{said, over}, wantCounted: 1,
-		},
-		"an old resourceVersion is no end": {
-			answers: slices.Concat(repeat(forbidden, 7), []error{apierrors.NewResourceExpired("too old"), nil}),
-			want:    []string{said, over}, wantCounted: 1,
-		},
-		"a second time": {
-			answers: slices.Concat(repeat(forbidden, 7), []error{nil}, repeat(forbidden, 7)),
-			want:    []string{said, over, said}, wantCounted: 2, wantDenied: true,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var lines []string
-			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
-			clk, counted, denied := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), 0, ""
-			w := &watched{
-				namespace: testAway, clock: clk, missing: func(bool) {},
-				refusal: refusal{
-					cluster: "provider-1", resource: "configmaps", count: func() { counted++ },
-					denied: func(words string) { denied = words },
-				},
-			}
-			for _, err := range tc.answers {
-				w.hear(log.IntoContext(t.Context(), logger), err)
-				clk.Step(5 * time.Second)
-			}
-			var got []string
-			for _, line := range lines {
-				for _, word := range []string{`"level"=0`, `"namespace"="` + testAway, `"configmaps"`, `"provider-1"`} {
-					if !strings.Contains(line, word) {
-						t.Errorf("%s does not say %s", line, word)
-					}
-				}
-				got = append(got, regexp.MustCompile(said+"|"+over).FindString(line))
-			}
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("lines -want,+got:\n%s", diff)
-			}
-			if counted != tc.wantCounted {
-				t.Errorf("counted %d, want %d", counted, tc.wantCounted)
-			}
-			if got := denied == forbidden.Error(); got != tc.wantDenied {
-				t.Errorf("denied in the end: %q, want that: %v", denied, tc.wantDenied)
-			}
-		})
-	}
 }
 
 func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 	h := newHarness(t)
 	attempts := 0
 	answer := func() error { // twice no, then yes
-		h.clock.Step(refusalPatience)
+		h.clock.Step(remote.RefusalPatience)
 		if attempts++; attempts%3 == 0 {
 			return nil
 		}
@@ -214,7 +51,7 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 		},
 	})
 	r := h.m.reflectors[0]
-	sources := NewSources(SourceOptions{Client: refused, Clock: &impatient{Clock: h.clock}})
+	sources := NewSources(SourceOptions{Client: refused, Clock: impatient{h.clock}})
 	src := newSource(sources, r.awaySubject(), sourceKey{namespace: testAway})
 	for range 2 { // two Mirrors may listen
 		l := awaySide{side{reflector: r, t: h.m.twins[testHome]}}

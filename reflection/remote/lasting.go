@@ -8,29 +8,29 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// ShortestWatch is how long a [Lasting] watch lasts at least that brings nothing. client-go's reflector takes one that
+// ShortestWatch is how long a [Patient] watch lasts at least that brings nothing. client-go's reflector takes one that
 // ends before for an API server that is not well, and pauses before the next, twice as long each time, up to a minute.
 // But it may be a connection that ends, and all of its watches with it, once every few seconds.
 const ShortestWatch = time.Second
 
-type lasting struct {
+type lastingWatch struct {
 	watch.Interface
 	events  chan watch.Event
 	stopped chan struct{}
 	stop    func()
 }
 
-// Lasting makes a watch that has just begun end no sooner than [ShortestWatch] from now, unless it has brought
+// lasting makes a watch that has just begun end no sooner than [ShortestWatch] from now, unless it has brought
 // something or is stopped, as any watch has to be.
-func Lasting(inner watch.Interface, c clock.Clock) watch.Interface {
-	l := &lasting{Interface: inner, events: make(chan watch.Event), stopped: make(chan struct{})}
+func lasting(inner watch.Interface, c clock.Clock) watch.Interface {
+	l := &lastingWatch{Interface: inner, events: make(chan watch.Event), stopped: make(chan struct{})}
 	l.stop = sync.OnceFunc(func() { close(l.stopped) })
 	go l.pass(c.After(ShortestWatch))
 	return l
 }
 
 // pass hands on what the watch brings.
-func (l *lasting) pass(longEnough <-chan time.Time) {
+func (l *lastingWatch) pass(longEnough <-chan time.Time) {
 	defer close(l.events)
 	brought := false
 	for event := range l.Interface.ResultChan() {
@@ -51,10 +51,10 @@ func (l *lasting) pass(longEnough <-chan time.Time) {
 }
 
 // ResultChan is closed when the watch has ended.
-func (l *lasting) ResultChan() <-chan watch.Event { return l.events }
+func (l *lastingWatch) ResultChan() <-chan watch.Event { return l.events }
 
 // Stop ends the watch at once.
-func (l *lasting) Stop() {
+func (l *lastingWatch) Stop() {
 	l.stop()
 	l.Interface.Stop()
 }

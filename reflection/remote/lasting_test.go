@@ -22,7 +22,7 @@ func ends(w watch.Interface) bool {
 func TestAWatchThatBringsNothingLasts(t *testing.T) {
 	c := clocktesting.NewFakeClock(time.Unix(1000, 0))
 	inner := watch.NewFake()
-	w := Lasting(inner, c)
+	w := lasting(inner, c)
 	inner.Stop() // its connection has ended
 	if ends(w) {
 		t.Fatal("it ended at once")
@@ -36,7 +36,7 @@ func TestAWatchThatBringsNothingLasts(t *testing.T) {
 
 func TestAWatchThatBroughtSomethingEndsAtOnce(t *testing.T) {
 	inner := watch.NewFake()
-	w := Lasting(inner, clocktesting.NewFakeClock(time.Unix(1000, 0)))
+	w := lasting(inner, clocktesting.NewFakeClock(time.Unix(1000, 0)))
 	go func() {
 		inner.Add(&corev1.Pod{})
 		inner.Stop()
@@ -58,7 +58,7 @@ func TestAWatchThatIsStoppedEndsAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner := watch.NewFakeWithChanSize(1, false)
-			w := Lasting(inner, clocktesting.NewFakeClock(time.Unix(1000, 0)))
+			w := lasting(inner, clocktesting.NewFakeClock(time.Unix(1000, 0)))
 			before(inner)
 			w.Stop()
 			w.Stop()
