@@ -8,10 +8,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // twinWorkers is how many twins are worked on at once: nearly all of that is waiting for the provider, and
@@ -124,8 +127,17 @@ func (t *Twins) informer(away metadata.Interface) cache.SharedIndexInformer {
 		}
 		return nil, nil
 	}}
-	return metadatainformer.NewFilteredMetadataInformer(away, corev1.SchemeGroupVersion.WithResource("namespaces"),
-		metav1.NamespaceAll, 0, index, func(o *metav1.ListOptions) { o.LabelSelector = mark }).Informer()
+	asks := func() metadata.Getter { return away.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")) }
+	return watching.Informers(t.ClusterID, clock.RealClock{})(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+			opts.LabelSelector = mark
+			return asks().List(ctx, opts)
+		},
+		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+			opts.LabelSelector = mark
+			return asks().Watch(ctx, opts)
+		},
+	}, away), namespaceMeta(""), 0, index)
 }
 
 // watched makes an informer a source that is started without waiting for its provider.

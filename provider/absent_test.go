@@ -115,7 +115,7 @@ func TestAnAgentThatStartsWithoutItsProvider(t *testing.T) {
 		Recorder: events.NewFakeRecorder(10),
 	})
 	defer p.queue.ShutDown()
-	p.nodes["vn-1"] = &node{name: "vn-1", watch: watching(t, home)}
+	p.nodes["vn-1"] = &node{name: "vn-1", watch: watchOf(t, home)}
 	k := key{Namespace: "shop", Name: "web"}
 	if err := p.reconcile(t.Context(), k); err != nil && !errors.As(err, &again{}) {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestAnAgentThatStartsWithoutItsProvider(t *testing.T) {
 		got.Labels[v1beta1.LabelRemoteUnavailable] != "true" || got.Status.Phase != corev1.PodRunning {
 		t.Errorf("%s, %+v, labels %v", got.Status.Phase, c, got.Labels)
 	}
-	p.nodes["vn-1"].watch = watching(t, got)
+	p.nodes["vn-1"].watch = watchOf(t, got)
 	client.ClearActions()
 	if err := p.reconcile(t.Context(), k); len(client.Actions()) != 0 {
 		t.Errorf("said again: %v, %v", client.Actions(), err)
@@ -144,7 +144,7 @@ func TestATwinThatGoesIsForgotten(t *testing.T) {
 	last := build.Pod("web").Namespace("shop-a").UID("2").Obj()
 	k := key{Namespace: "shop", Name: "web"}
 	p.memory.saw(k, "1", "2")
-	w := watching(t, last)
+	w := watchOf(t, last)
 	w.cancel = func() {}
 	p.twins["shop"] = &twin{home: "shop", away: "shop-a", phase: twinLeaving, watch: w}
 	p.TwinGone("shop")

@@ -48,7 +48,7 @@ func newPair(t *testing.T, change func(home *corev1.Pod)) *pair {
 		Home: r.home, Away: r.away, Origin: "home", Destination: provider, Recorder: events.NewFakeRecorder(10),
 	})
 	t.Cleanup(r.queue.ShutDown)
-	r.nodes["vn-1"] = &node{name: "vn-1", watch: watching(t, pod)}
+	r.nodes["vn-1"] = &node{name: "vn-1", watch: watchOf(t, pod)}
 	r.twin(twinReady)
 	return r
 }
@@ -56,7 +56,7 @@ func newPair(t *testing.T, change func(home *corev1.Pod)) *pair {
 // twin is the twin in a phase, whose watch shows these pods.
 func (r *pair) twin(phase twinPhase, shown ...*corev1.Pod) {
 	r.Helper()
-	r.twins["shop"] = &twin{home: "shop", away: "shop-a", phase: phase, watch: watching(r.T, shown...)}
+	r.twins["shop"] = &twin{home: "shop", away: "shop-a", phase: phase, watch: watchOf(r.T, shown...)}
 }
 
 // there makes a remote pod that the API server over there has.
@@ -84,7 +84,7 @@ func (r *pair) look() (*corev1.Pod, error) {
 	if gone != nil {
 		return nil, err
 	}
-	r.nodes["vn-1"].watch = watching(r.T, got)
+	r.nodes["vn-1"].watch = watchOf(r.T, got)
 	return got, err
 }
 
@@ -289,7 +289,7 @@ func TestNewsAreToldOnce(t *testing.T) {
 		"of an end": {func(r *pair) { r.memory.saw(r.key, "1", "2") }, ReasonRemotePodDeleted},
 		"of a creation": {func(r *pair) {
 			r.pod.Status.Phase = corev1.PodPending
-			r.nodes["vn-1"].watch = watching(r.T, r.pod)
+			r.nodes["vn-1"].watch = watchOf(r.T, r.pod)
 			refuses(r.away, "create", -1, apierrors.NewForbidden(corev1.Resource("pods"), "web", errors.New("no")))
 		}, ReasonFailedCreate},
 	} {
@@ -317,7 +317,7 @@ func TestARefusedUpdateIsToldOnce(t *testing.T) {
 	r := newPair(t, nil)
 	r.there(r.remote)
 	r.pod.Spec.Containers[0].Image = "example.com/app:2"
-	r.nodes["vn-1"].watch = watching(t, r.pod)
+	r.nodes["vn-1"].watch = watchOf(t, r.pod)
 	r.twin(twinReady, r.remote)
 	refuses(r.away, "patch", -1, apierrors.NewForbidden(corev1.Resource("pods"), "web", errors.New("no")))
 	failures := 2

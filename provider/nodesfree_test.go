@@ -141,8 +141,8 @@ func TestWhatIsKeptOfARemotePodTellsWhatItTakes(t *testing.T) {
 	}
 }
 
-// watching is a watch that shows the pods.
-func watching(t *testing.T, pods ...*corev1.Pod) *watch {
+// watchOf is a watch that shows the pods.
+func watchOf(t *testing.T, pods ...*corev1.Pod) *watch {
 	t.Helper()
 	a := newAsked(t, pods...)
 	a.synced = true
@@ -166,11 +166,11 @@ func placedPod(t *testing.T, name, node, cpus string, phase corev1.PodPhase) *co
 }
 
 func TestTaken(t *testing.T) {
-	shop := &twin{home: "shop", phase: twinReady, watch: watching(t,
+	shop := &twin{home: "shop", phase: twinReady, watch: watchOf(t,
 		placedPod(t, "a", "worker-1", "1", corev1.PodRunning), placedPod(t, "b", "worker-1", "500m", corev1.PodPending),
 		placedPod(t, "done", "worker-1", "8", corev1.PodSucceeded), placedPod(t, "waits", "", "16", corev1.PodPending),
 	)}
-	bank := &twin{home: "bank", phase: twinLeaving, watch: watching(t,
+	bank := &twin{home: "bank", phase: twinLeaving, watch: watchOf(t,
 		placedPod(t, "a", "worker-1", "2", corev1.PodRunning), placedPod(t, "c", "worker-2", "4", corev1.PodRunning),
 	)}
 	for name, tc := range map[string]struct {
@@ -181,13 +181,13 @@ func TestTaken(t *testing.T) {
 	}{
 		"without twins nothing is taken": {want: map[string]corev1.ResourceList{}, known: true},
 		"pods at home that have no remote pod, or a finished one": {
-			want: map[string]corev1.ResourceList{}, known: true, home: watching(t,
+			want: map[string]corev1.ResourceList{}, known: true, home: watchOf(t,
 				build.Pod("a").Namespace("shop").UID("1").Phase(corev1.PodPending).Obj(),
 				build.Pod("b").Namespace("shop").UID("2").Phase(corev1.PodSucceeded).Obj()),
 		},
 		"a pod at home in whose twin nobody has looked": {
 			want: map[string]corev1.ResourceList{},
-			home: watching(t, build.Pod("a").Namespace("shop").UID("1").Phase(corev1.PodRunning).Obj()),
+			home: watchOf(t, build.Pod("a").Namespace("shop").UID("1").Phase(corev1.PodRunning).Obj()),
 		},
 		"a Node whose pods are not all read": {want: map[string]corev1.ResourceList{}, home: unsynced(t)},
 		"the pods of all twins that are on a node and not finished": {
@@ -247,7 +247,7 @@ func TestCrowded(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, crowded(watching(t, tc.pods...))); diff != "" {
+			if diff := cmp.Diff(tc.want, crowded(watchOf(t, tc.pods...))); diff != "" {
 				t.Errorf("(-want,+got):\n%s", diff)
 			}
 		})
@@ -270,7 +270,7 @@ func TestARestartLeavesTheLargestFreeAsItIs(t *testing.T) {
 	n.Offers.current = &Offer{}
 	for name, want := range map[string]string{"before its pods are watched": said, "when they are all read": "{}"} {
 		if want != said {
-			n.Pods.nodes["vn-1"] = &node{name: "vn-1", watch: watching(t)}
+			n.Pods.nodes["vn-1"] = &node{name: "vn-1", watch: watchOf(t)}
 		} else {
 			delete(n.Pods.nodes, "vn-1")
 		}

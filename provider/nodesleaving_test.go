@@ -77,8 +77,8 @@ func TestWhichPodsANodeWaitsFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := NewPods(PodsOptions{})
 			defer p.queue.ShutDown()
-			p.nodes["vn-1"] = &node{name: "vn-1", watch: watching(t, tc.home...)}
-			p.twins["shop"] = &twin{home: "shop", phase: twinReady, watch: watching(t, tc.away...)}
+			p.nodes["vn-1"] = &node{name: "vn-1", watch: watchOf(t, tc.home...)}
+			p.twins["shop"] = &twin{home: "shop", phase: twinReady, watch: watchOf(t, tc.away...)}
 			got, known := p.left("vn-1")
 			if diff := cmp.Diff(tc.want, got); diff != "" || !known {
 				t.Errorf("known %t (-want,+got):\n%s", known, diff)
@@ -88,7 +88,7 @@ func TestWhichPodsANodeWaitsFor(t *testing.T) {
 }
 
 func TestWhetherANodesPodsAreAllKnown(t *testing.T) {
-	complete := func(t *testing.T) *watch { return watching(t) }
+	complete := func(t *testing.T) *watch { return watchOf(t) }
 	for name, tc := range map[string]struct {
 		home, away func(*testing.T) *watch
 		want       bool
@@ -154,7 +154,7 @@ func TestANodeStaysClosedForAWhile(t *testing.T) {
 	c := clocktesting.NewFakeClock(time.Unix(1000, 0))
 	pods := NewPods(PodsOptions{})
 	defer pods.queue.ShutDown()
-	pods.nodes["vn-1"] = &node{name: "vn-1", watch: watching(t)}
+	pods.nodes["vn-1"] = &node{name: "vn-1", watch: watchOf(t)}
 	n := &Nodes{Pods: pods, Clock: clock.Clock(c)}
 	vn := build.VirtualNode("vn-1", provider)
 	at := build.VirtualNodesNode(vn)

@@ -2,13 +2,16 @@ package provider
 
 import (
 	"context"
+	"sync"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 
@@ -51,6 +54,19 @@ func within(t *testing.T, what string, check func() bool) {
 	}
 }
 
+// watchedPods is a fake that says when its pods are watched. What comes between a list of a fake and its watch is lost,
+// unlike with an API server.
+func watchedPods() (*fake.Clientset, <-chan struct{}) {
+	away, watched := fake.NewClientset(), make(chan struct{})
+	said := sync.OnceFunc(func() { close(watched) })
+	away.PrependWatchReactor("pods", func(a clienttesting.Action) (bool, apiwatch.Interface, error) {
+		defer said()
+		stream, err := away.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		return true, stream, err
+	})
+	return away, watched
+}
+
 // A pod was bound before its Node was cordoned, and its remote pod comes when the Node is gone.
 func TestARemotePodThatComesAfterItsNodeWent(t *testing.T) {
 	home := build.Pod("web").Namespace("shop").UID("1").Node("vn-1").Obj()
@@ -58,7 +74,7 @@ func TestARemotePodThatComesAfterItsNodeWent(t *testing.T) {
 	remote.UID = "2"
 	for name, early := range map[string]bool{"created before": true, "created after": false} {
 		t.Run(name, func(t *testing.T) {
-			away := fake.NewClientset()
+			away, watched := watchedPods()
 			p, stop := runPods(t, fake.NewClientset(), away)
 			defer stop()
 			create := func() {
@@ -68,6 +84,7 @@ func TestARemotePodThatComesAfterItsNodeWent(t *testing.T) {
 				}
 			}
 			p.TwinReady("shop", "shop-a")
+			<-watched
 			if early { // and looked at while no Node was known
 				create()
 			}

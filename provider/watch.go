@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/twinspace/twinspace/provider/translate"
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // watch is one informer that can be stopped. Its store lives as long as it does.
@@ -66,10 +66,10 @@ func (p *Pods) startWatch(o watchOptions) (*watch, error) {
 // listWatch asks for the pods, patiently.
 func (p *Pods) listWatch(o watchOptions) cache.ListerWatcher {
 	pods := o.client.CoreV1().Pods(o.namespace)
-	refusals := &remote.Refusals{
+	attempts := &watching.Attempts{
 		Cluster: o.cluster, Namespace: o.namespace, Resource: "pods", Clock: p.opts.Clock, Count: p.opts.Metrics.failure,
 	}
-	return cache.ToListWatcherWithWatchListSemantics(remote.Patient(&cache.ListWatch{
+	return attempts.ListWatch(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			o.tweak(&opts)
 			return pods.List(ctx, opts)
@@ -78,7 +78,7 @@ func (p *Pods) listWatch(o watchOptions) cache.ListerWatcher {
 			o.tweak(&opts)
 			return pods.Watch(ctx, opts)
 		},
-	}, p.opts.Clock, refusals.Hear), o.client)
+	}, o.client)
 }
 
 func byNamespace() cache.Indexers {

@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/twinspace/twinspace/e2e/build"
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // asked is an informer that counts what it is asked.
@@ -120,7 +120,7 @@ func TestAWatchOfPodsDoesNotEndAtOnce(t *testing.T) {
 		for range stream.ResultChan() {
 			t.Error("it brought something")
 		}
-		if took := time.Since(begun); took != remote.ShortestWatch {
+		if took := time.Since(begun); took != watching.ShortestWatch {
 			t.Errorf("it ended after %s", took)
 		}
 	})

@@ -15,18 +15,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // watch hears of the events in a twin until ctx ends. Nothing is cached: what has been told is forgotten, but for its
 // version.
 func (e *Events) watch(ctx context.Context, t *eventTwin) {
 	home := e.watchedBy("home", t.home)
-	if _, err := remote.Patiently(ctx, e.opts.Clock, func() (struct{}, error) {
-		err := e.remember(ctx, t)
-		home.refusals.Hear(ctx, err)
-		return struct{}{}, err
-	}); err != nil && ctx.Err() == nil {
+	err := home.attempts.Until(ctx, func() error { return e.remember(ctx, t) })
+	if err != nil && ctx.Err() == nil {
 		// Home does not say what was told. What comes now is told, and at worst once more.
 		e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError)
 	}
@@ -38,11 +35,7 @@ func (e *Events) watch(ctx context.Context, t *eventTwin) {
 	// The watch of all may have been there before this twin, and passed over its events.
 	away := e.watchedBy(e.opts.Destination, t.away)
 	// What cannot be listed is heard of when it changes.
-	_, _ = remote.Patiently(ctx, e.opts.Clock, func() (struct{}, error) {
-		err := e.catchUp(ctx, t)
-		away.refusals.Hear(ctx, err)
-		return struct{}{}, err
-	})
+	_ = away.attempts.Until(ctx, func() error { return e.catchUp(ctx, t) })
 }
 
 // catchUp has the latest of what happened in a twin told.
@@ -115,10 +108,10 @@ func (e *Events) remember(ctx context.Context, t *eventTwin) error {
 // of those of home.
 func (e *Events) watchedBy(cluster, namespace string) *watched {
 	return &watched{
-		client: e.opts.Away, namespace: namespace, clock: e.opts.Clock,
+		client: e.opts.Away, namespace: namespace,
 		lent: func(bool) client.WithWatch { return nil }, // each peering hears of its own
 		list: func() client.ObjectList { return &corev1.EventList{} },
-		refusals: remote.Refusals{
+		attempts: watching.Attempts{
 			Cluster: cluster, Namespace: namespace, Resource: eventResource, Clock: e.opts.Clock,
 			Count: func() { e.opts.Metrics.count(e.opts.Destination, eventResource, outcomeError) },
 		},

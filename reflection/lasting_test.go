@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/twinspace/twinspace/e2e/build"
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // A connection that ends every few moments ends all watches each time.
@@ -39,10 +39,10 @@ func TestWatchesThatEndAtOnceAreBegunAnewSoon(t *testing.T) {
 			},
 		})
 		w := &watched{
-			client: &watchedCluster{WithWatch: c}, namespace: "shop", clock: clock.RealClock{},
+			client: &watchedCluster{WithWatch: c}, namespace: "shop",
 			lent:     func(bool) client.WithWatch { return nil },
 			list:     func() client.ObjectList { return &corev1.ServiceList{} },
-			refusals: remote.Refusals{Clock: clock.RealClock{}},
+			attempts: watching.Attempts{Clock: clock.RealClock{}},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		_, runs := cache.NewInformerWithOptions(cache.InformerOptions{
@@ -54,7 +54,7 @@ func TestWatchesThatEndAtOnceAreBegunAnewSoon(t *testing.T) {
 			defer close(ended)
 			runs.RunWithContext(ctx)
 		}()
-		if took := <-heard; took > (broken+1)*remote.ShortestWatch {
+		if took := <-heard; took > (broken+1)*watching.ShortestWatch {
 			t.Errorf("after %d watches that ended at once, the next one began after %s", broken, took)
 		}
 		cancel()

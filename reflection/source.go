@@ -9,7 +9,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // source is one watch and what it has seen, for one namespace or all.
@@ -37,9 +37,9 @@ func newSource(s *Sources, about subject, key sourceKey) *source {
 		synced: make(chan struct{}), ended: make(chan struct{}),
 	}
 	src.watched = &watched{
-		client: s.client, lent: src.lent, clock: s.clock,
+		client: s.client, lent: src.lent,
 		namespace: key.namespace, selector: about.selector(), list: about.list,
-		refusals: remote.Refusals{
+		attempts: watching.Attempts{
 			Cluster: s.cluster, Namespace: key.namespace, Resource: about.resource, Clock: s.clock,
 			Count: src.refused, Denied: src.denied, Missing: src.missing,
 		},

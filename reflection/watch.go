@@ -8,10 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // watched is what one watch looks at.
@@ -22,8 +21,7 @@ type watched struct {
 	namespace string
 	selector  labels.Selector
 	list      func() client.ObjectList
-	clock     clock.Clock
-	refusals  remote.Refusals
+	attempts  watching.Attempts
 }
 
 func (w *watched) options(raw metav1.ListOptions) *client.ListOptions {
@@ -45,7 +43,7 @@ func (w *watched) in(f func(client.WithWatch) error) error {
 
 // listWatch is what an informer needs.
 func (w *watched) listWatch() cache.ListerWatcher {
-	return cache.ToListWatcherWithWatchListSemantics(remote.Patient(&cache.ListWatch{
+	return w.attempts.ListWatch(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			list := w.list()
 			return list, w.in(func(c client.WithWatch) error { return c.List(ctx, list, w.options(opts)) })
@@ -57,5 +55,5 @@ func (w *watched) listWatch() cache.ListerWatcher {
 			})
 			return stream, err
 		},
-	}, w.clock, w.refusals.Hear), w.client)
+	}, w.client)
 }

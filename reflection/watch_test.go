@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
-	"github.com/twinspace/twinspace/reflection/remote"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // impatient is a clock whose timers fire at once.
@@ -34,7 +34,7 @@ func TestRefusedListsAndWatchesAreCounted(t *testing.T) {
 	h := newHarness(t)
 	attempts := 0
 	answer := func() error { // twice no, then yes
-		h.clock.Step(remote.RefusalPatience)
+		h.clock.Step(watching.RefusalPatience)
 		if attempts++; attempts%3 == 0 {
 			return nil
 		}

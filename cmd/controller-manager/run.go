@@ -35,6 +35,7 @@ import (
 	"github.com/twinspace/twinspace/eviction"
 	"github.com/twinspace/twinspace/namespacemap"
 	"github.com/twinspace/twinspace/provider/serving"
+	"github.com/twinspace/twinspace/watching"
 )
 
 const (
@@ -102,8 +103,10 @@ func newManager(config *rest.Config, opts *options, lead *leader.Leader) (manage
 	maps.Copy(byObject, serving.CacheOptions())
 	options := manager.Options{
 		Scheme: scheme,
-		Cache: cache.Options{ByObject: byObject,
-			DefaultTransform: cache.TransformStripManagedFields()},
+		Cache: cache.Options{
+			ByObject: byObject, DefaultTransform: cache.TransformStripManagedFields(),
+			NewInformer: watching.Informers("home", clock.RealClock{}),
+		},
 		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress: opts.HealthAddress,
 	}

@@ -113,7 +113,7 @@ func (v *Volumes) watch() {
 		}
 	}
 	store, runs := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: listWatch(v.opts.Home, ours), ObjectType: &corev1.PersistentVolume{},
+		ListerWatcher: listWatch(v.opts.Home, ours, v.opts.Clock), ObjectType: &corev1.PersistentVolume{},
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc: changed, DeleteFunc: changed, UpdateFunc: func(_, obj any) { changed(obj) },
 		},

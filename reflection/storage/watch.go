@@ -9,15 +9,19 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/twinspace/twinspace/watching"
 )
 
 // listWatch watches the volumes at home that a selector picks.
-func listWatch(home client.WithWatch, selector labels.Selector) cache.ListerWatcher {
+func listWatch(home client.WithWatch, selector labels.Selector, c clock.Clock) cache.ListerWatcher {
+	attempts := &watching.Attempts{Cluster: "home", Resource: "persistentvolumes", Clock: c}
 	options := func(raw metav1.ListOptions) *client.ListOptions {
 		return &client.ListOptions{LabelSelector: selector, Raw: &raw}
 	}
-	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+	return attempts.ListWatch(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 			list := &corev1.PersistentVolumeList{}
 			err := home.List(ctx, list, options(raw))

@@ -1,8 +1,9 @@
-package remote
+package watching
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,32 +56,51 @@ func (c *impatient) After(d time.Duration) <-chan time.Time {
 }
 
 func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
-	clk := &impatient{Clock: clocktesting.NewFakeClock(time.Now())}
-	left := 7
-	got, err := Patiently(t.Context(), clk, func() (string, error) {
-		if left--; left >= 0 {
-			return "", errors.New("connection refused")
-		}
-		return "done", nil
-	})
-	if err != nil || got != "done" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	want := []time.Duration{
-		200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond,
-		3200 * time.Millisecond, 5 * time.Second, 5 * time.Second,
-	}
-	if diff := cmp.Diff(want, clk.pauses); diff != "" {
-		t.Errorf("-want,+got:\n%s", diff)
+	ms := time.Millisecond
+	for name, tc := range map[string]struct {
+		attempts Attempts
+		answer   error
+		want     []time.Duration
+	}{
+		"no connection": {
+			Attempts{}, errors.New("connection refused"),
+			[]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms},
+		},
+		"a kind that is to be there": {
+			Attempts{}, apierrors.NewNotFound(resource, ""),
+			[]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms},
+		},
+		"a kind that may be missing for good": {
+			Attempts{Missing: func(bool) {}}, apierrors.NewNotFound(resource, ""),
+			slices.Repeat([]time.Duration{30 * time.Second}, 7),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clk := &impatient{Clock: clocktesting.NewFakeClock(time.Now())}
+			tc.attempts.Clock = clk
+			left := 7
+			err := tc.attempts.Until(t.Context(), func() error {
+				if left--; left >= 0 {
+					return tc.answer
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(tc.want, clk.pauses); diff != "" {
+				t.Errorf("-want,+got:\n%s", diff)
+			}
+		})
 	}
 }
 
 func TestAnAttemptIsGivenUpWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	clk := clocktesting.NewFakeClock(time.Now())
-	_, err := Patiently(ctx, clk, func() (string, error) {
+	attempts := Attempts{Clock: clocktesting.NewFakeClock(time.Now())}
+	err := attempts.Until(ctx, func() error {
 		cancel()
-		return "", errors.New("connection refused")
+		return errors.New("connection refused")
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("want context.Canceled, got %v", err)
@@ -89,7 +109,8 @@ func TestAnAttemptIsGivenUpWithItsContext(t *testing.T) {
 
 func TestAFailureForGoodIsReturnedAtOnce(t *testing.T) {
 	clk := &impatient{}
-	_, err := Patiently(t.Context(), clk, func() (string, error) { return "", apierrors.NewResourceExpired("too old") })
+	attempts := Attempts{Clock: clk}
+	err := attempts.Until(t.Context(), func() error { return apierrors.NewResourceExpired("too old") })
 	if !apierrors.IsResourceExpired(err) || len(clk.pauses) > 0 {
 		t.Errorf("want the error at once, got %v after %v", err, clk.pauses)
 	}

@@ -1,4 +1,4 @@
-package remote
+package watching
 
 import (
 	"errors"
@@ -28,6 +28,7 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 		want        []string
 		wantCounted int
 		wantDenied  bool
+		mayMiss     bool
 	}{
 		"rights that come in time": {answers: append(repeat(forbidden, 6), nil)},
 		"rights that do not come": {
@@ -44,7 +45,14 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 			answers: repeat(unauthorized, 7), want: []string{said}, wantCounted: 1,
 		},
 		"a kind that goes with the rights to it": {
-			answers: append(repeat(forbidden, 7), apierrors.NewNotFound(resource, "")),
+			answers: append(repeat(forbidden, 7), apierrors.NewNotFound(resource, "")), mayMiss: true,
+			want: []string{said, over}, wantCounted: 1,
+		},
+		"a kind that is missing, and that somebody tells of": {
+			answers: repeat(apierrors.NewNotFound(resource, ""), 9), mayMiss: true,
+		},
+		"a kind that is missing, and that is to be there": {
+			answers: append(repeat(apierrors.NewNotFound(resource, ""), 7), nil),
 			want:    []string{said, over}, wantCounted: 1,
 		},
 		"no answer, which the node has": {answers: repeat(silence, 20)},
@@ -68,12 +76,15 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 			var lines []string
 			logger := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
 			clk, counted, denied := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), 0, ""
-			r := &Refusals{
+			a := &Attempts{
 				Cluster: "provider-1", Namespace: "shop-home", Resource: "configmaps", Clock: clk,
 				Count: func() { counted++ }, Denied: func(words string) { denied = words },
 			}
+			if tc.mayMiss {
+				a.Missing = func(bool) {}
+			}
 			for _, err := range tc.answers {
-				r.Hear(log.IntoContext(t.Context(), logger), err)
+				a.hear(log.IntoContext(t.Context(), logger), err)
 				clk.Step(5 * time.Second)
 			}
 			var got []string
@@ -100,13 +111,13 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 
 func TestAKindThatIsMissingIsToldUntilItIsThere(t *testing.T) {
 	var told []bool
-	r := &Refusals{
+	a := &Attempts{
 		Clock: clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), Missing: func(is bool) { told = append(told, is) },
 	}
 	for _, err := range []error{
 		apierrors.NewNotFound(resource, ""), errors.New("connection refused"), apierrors.NewNotFound(resource, ""), nil,
 	} {
-		r.Hear(t.Context(), err)
+		a.hear(t.Context(), err)
 	}
 	if diff := cmp.Diff([]bool{true, true, false}, told); diff != "" {
 		t.Errorf("-want,+got:\n%s", diff)
