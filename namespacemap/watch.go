@@ -128,7 +128,8 @@ func (t *Twins) informer(away metadata.Interface) cache.SharedIndexInformer {
 		return nil, nil
 	}}
 	asks := func() metadata.Getter { return away.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")) }
-	return watching.Informers(t.ClusterID, clock.RealClock{})(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+	begin := watching.Informers(t.ClusterID, clock.RealClock{})
+	return begin(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			opts.LabelSelector = mark
 			return asks().List(ctx, opts)

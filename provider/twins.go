@@ -110,8 +110,8 @@ func (p *Pods) ours(o *metav1.ListOptions) {
 	o.LabelSelector = labels.Set{v1beta1.LabelOrigin: p.opts.Origin}.String()
 }
 
-// healthChanged begins the watches anew when the provider is back: those that a cut ended may wait for seconds, and some
-// may not have noticed it.
+// healthChanged begins the watches anew when the provider is back: those that a cut ended may wait for seconds, and
+// some may not have noticed it.
 func (p *Pods) healthChanged() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

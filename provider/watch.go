@@ -67,7 +67,8 @@ func (p *Pods) startWatch(o watchOptions) (*watch, error) {
 func (p *Pods) listWatch(o watchOptions) cache.ListerWatcher {
 	pods := o.client.CoreV1().Pods(o.namespace)
 	attempts := &watching.Attempts{
-		Cluster: o.cluster, Namespace: o.namespace, Resource: "pods", Clock: p.opts.Clock, Count: p.opts.Metrics.failure,
+		Cluster: o.cluster, Namespace: o.namespace, Resource: "pods", Clock: p.opts.Clock,
+		Count: p.opts.Metrics.failure,
 	}
 	return attempts.ListWatch(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {

@@ -143,7 +143,8 @@ func TestAWatchOfPodsThatCannotBeginIsTriedEveryFewSeconds(t *testing.T) {
 		defer p.queue.ShutDown()
 		o := watchOptions{client: client, namespace: "shop", tweak: func(*metav1.ListOptions) {}}
 		begun := time.Now()
-		stream, err := cache.ToListerWatcherWithContext(p.listWatch(o)).WatchWithContext(t.Context(), metav1.ListOptions{})
+		pods := cache.ToListerWatcherWithContext(p.listWatch(o))
+		stream, err := pods.WatchWithContext(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,9 +8,9 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// ShortestWatch is how long a watch of [Attempts.ListWatch] lasts at least that brings nothing. client-go's reflector takes one that
-// ends before for an API server that is not well, and pauses before the next, twice as long each time, up to a minute.
-// But it may be a connection that ends, and all of its watches with it, once every few seconds.
+// ShortestWatch is how long a watch of [Attempts.ListWatch] lasts at least that brings nothing. client-go's reflector
+// takes one that ends before for an API server that is not well, and pauses before the next, twice as long each time,
+// up to a minute. But it may be a connection that ends, and all of its watches with it, once every few seconds.
 const ShortestWatch = time.Second
 
 type lastingWatch struct {

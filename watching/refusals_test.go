@@ -112,7 +112,8 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 func TestAKindThatIsMissingIsToldUntilItIsThere(t *testing.T) {
 	var told []bool
 	a := &Attempts{
-		Clock: clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)), Missing: func(is bool) { told = append(told, is) },
+		Clock:   clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)),
+		Missing: func(is bool) { told = append(told, is) },
 	}
 	for _, err := range []error{
 		apierrors.NewNotFound(resource, ""), errors.New("connection refused"), apierrors.NewNotFound(resource, ""), nil,
