@@ -8,12 +8,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -127,18 +124,9 @@ func (t *Twins) informer(away metadata.Interface) cache.SharedIndexInformer {
 		}
 		return nil, nil
 	}}
-	asks := func() metadata.Getter { return away.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")) }
-	begin := watching.Informers(t.ClusterID, clock.RealClock{})
-	return begin(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			opts.LabelSelector = mark
-			return asks().List(ctx, opts)
-		},
-		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-			opts.LabelSelector = mark
-			return asks().Watch(ctx, opts)
-		},
-	}, away), namespaceMeta(""), 0, index)
+	namespaces := watching.Through(away.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")), away,
+		func(o *metav1.ListOptions) { o.LabelSelector = mark })
+	return watching.Informers(t.ClusterID)(namespaces, namespaceMeta(""), 0, index)
 }
 
 // watched makes an informer a source that is started without waiting for its provider.

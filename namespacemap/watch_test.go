@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	metadatafake "k8s.io/client-go/metadata/fake"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -88,7 +89,7 @@ func TestTheAgentHearsOnlyOfItsOwnMap(t *testing.T) {
 
 func TestANewMapBringsTheAgentBackToAllItHasOnTheProvider(t *testing.T) {
 	agent := &Twins{Origin: origin, ClusterID: "b"}
-	index := agent.informer(nil).GetIndexer()
+	index := agent.informer(metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())).GetIndexer()
 	agent.homes = func() []string { return index.ListIndexFuncValues(byHome) }
 	second := twinOf("uid-1").Obj()
 	second.Name = "boutique"
@@ -182,7 +183,7 @@ func TestHomeOf(t *testing.T) {
 
 func TestMarked(t *testing.T) {
 	agent := &Twins{Origin: origin, ClusterID: "b"}
-	index := agent.informer(nil).GetIndexer()
+	index := agent.informer(metadatafake.NewSimpleMetadataClient(metadatafake.NewTestScheme())).GetIndexer()
 	for _, namespace := range []*corev1.Namespace{twinOf("uid-1").Obj(), build.Namespace("liqo-tenant-a").Obj()} {
 		if err := index.Add(namespace); err != nil {
 			t.Fatal(err)

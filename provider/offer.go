@@ -10,9 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/twinspace/twinspace/watching"
 )
 
 // Offer is what a provider's nodes have to give.
@@ -32,9 +33,10 @@ type Offers struct {
 	listeners []func()
 }
 
-// NewOffers returns a watch of the provider's nodes, which begins with Start.
-func NewOffers(away kubernetes.Interface) *Offers {
-	return &Offers{informer: coreinformers.NewNodeInformer(away, 0, cache.Indexers{})}
+// NewOffers returns a watch of the nodes of the provider with the given id, which begins with Start.
+func NewOffers(away kubernetes.Interface, provider string) *Offers {
+	nodes := watching.Through(away.CoreV1().Nodes(), away, nil)
+	return &Offers{informer: watching.Informers(provider)(nodes, &corev1.Node{}, 0, cache.Indexers{})}
 }
 
 // Current returns the latest offer; false before all nodes are known.

@@ -80,7 +80,7 @@ func TestOffersFollowTheNodes(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, cancel := context.WithCancel(t.Context())
 	away := fake.NewClientset(worker("a", "arm64", nil))
-	o := NewOffers(away)
+	o := NewOffers(away, provider)
 	heard := make(chan Offer, 10)
 	o.Notify(func() {
 		offer, _ := o.Current()

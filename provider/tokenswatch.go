@@ -7,12 +7,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/provider/translate"
+	"github.com/twinspace/twinspace/watching"
 )
 
 // tokenTwin is a twin that may hold tokens. It is watched once it does.
@@ -60,8 +60,13 @@ func (t *Tokens) twin(home string) *tokenTwin {
 
 // watch needs the lock.
 func (t *Tokens) watch(w *tokenTwin) error {
-	informer := coreinformers.NewFilteredSecretInformer(t.pods.opts.Away, w.away, 0, cache.Indexers{},
+	opts := &t.pods.opts
+	attempts := &watching.Attempts{
+		Cluster: opts.Destination, Namespace: w.away, Resource: "secrets", Clock: opts.Clock,
+	}
+	secrets := watching.Through(opts.Away.CoreV1().Secrets(w.away), opts.Away,
 		func(o *metav1.ListOptions) { o.LabelSelector = t.selector() })
+	informer := cache.NewSharedIndexInformer(attempts.ListWatch(secrets), &corev1.Secret{}, 0, cache.Indexers{})
 	if err := informer.SetTransform(withoutData); err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	apiwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
@@ -65,21 +63,11 @@ func (p *Pods) startWatch(o watchOptions) (*watch, error) {
 
 // listWatch asks for the pods, patiently.
 func (p *Pods) listWatch(o watchOptions) cache.ListerWatcher {
-	pods := o.client.CoreV1().Pods(o.namespace)
 	attempts := &watching.Attempts{
 		Cluster: o.cluster, Namespace: o.namespace, Resource: "pods", Clock: p.opts.Clock,
 		Count: p.opts.Metrics.failure,
 	}
-	return attempts.ListWatch(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-			o.tweak(&opts)
-			return pods.List(ctx, opts)
-		},
-		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (apiwatch.Interface, error) {
-			o.tweak(&opts)
-			return pods.Watch(ctx, opts)
-		},
-	}, o.client)
+	return attempts.ListWatch(watching.Through(o.client.CoreV1().Pods(o.namespace), o.client, o.tweak))
 }
 
 func byNamespace() cache.Indexers {

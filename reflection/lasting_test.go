@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -42,7 +41,7 @@ func TestWatchesThatEndAtOnceAreBegunAnewSoon(t *testing.T) {
 			client: &watchedCluster{WithWatch: c}, namespace: "shop",
 			lent:     func(bool) client.WithWatch { return nil },
 			list:     func() client.ObjectList { return &corev1.ServiceList{} },
-			attempts: watching.Attempts{Clock: clock.RealClock{}},
+			attempts: watching.Attempts{},
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		_, runs := cache.NewInformerWithOptions(cache.InformerOptions{

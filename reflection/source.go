@@ -41,7 +41,7 @@ func newSource(s *Sources, about subject, key sourceKey) *source {
 		namespace: key.namespace, selector: about.selector(), list: about.list,
 		attempts: watching.Attempts{
 			Cluster: s.cluster, Namespace: key.namespace, Resource: about.resource, Clock: s.clock,
-			Count: src.refused, Denied: src.denied, Missing: src.missing,
+			Count: src.refused, Denied: src.denied, Optional: true, Missing: src.missing,
 		},
 	}
 	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}

@@ -43,7 +43,7 @@ func (w *watched) in(f func(client.WithWatch) error) error {
 
 // listWatch is what an informer needs.
 func (w *watched) listWatch() cache.ListerWatcher {
-	return w.attempts.ListWatch(&cache.ListWatch{
+	return w.attempts.ListWatch(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			list := w.list()
 			return list, w.in(func(c client.WithWatch) error { return c.List(ctx, list, w.options(opts)) })
@@ -55,5 +55,5 @@ func (w *watched) listWatch() cache.ListerWatcher {
 			})
 			return stream, err
 		},
-	}, w.client)
+	}, w.client))
 }

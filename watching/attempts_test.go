@@ -3,19 +3,34 @@ package watching
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net/url"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 )
 
 var resource = schema.GroupResource{Resource: "configmaps"}
+
+// noConnection is what net/http says when nobody listens.
+var noConnection = &url.Error{Op: "Get", URL: "https://home.example", Err: syscall.ECONNREFUSED}
+
+// tooLarge is what an API server says that has lost what it knew.
+func tooLarge() error {
+	err := apierrors.NewTimeoutError("Too large resource version: 9, current: 7", 1)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge}}
+	return err
+}
 
 func TestWhichFailuresOfAWatchPass(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -24,11 +39,18 @@ func TestWhichFailuresOfAWatchPass(t *testing.T) {
 	}{
 		"no rights yet":                 {apierrors.NewForbidden(resource, "", errors.New("no")), true},
 		"a token that is being renewed": {apierrors.NewUnauthorized("no"), true},
-		"no connection":                 {errors.New("connection refused"), true},
+		"no connection":                 {noConnection, true},
+		"a connection that breaks":      {fmt.Errorf("read the answer: %w", io.ErrUnexpectedEOF), true},
+		"a stream that breaks":          {fmt.Errorf("read the answer: %w", http2.StreamError{}), true},
+		"no answer in time":             {context.DeadlineExceeded, true},
+		"the end":                       {context.Canceled, false},
+		"an answer that is no list":     {errors.New("json: cannot unmarshal string into Go value"), false},
 		"too many requests":             {apierrors.NewTooManyRequests("slow down", 1), true},
 		"a server that starts":          {apierrors.NewServiceUnavailable("not yet"), true},
 		"a server error":                {apierrors.NewInternalError(errors.New("etcd")), true},
 		"an old resourceVersion":        {apierrors.NewResourceExpired("too old"), false},
+		"a future resourceVersion":      {tooLarge(), false},
+		"a server that is too slow":     {apierrors.NewTimeoutError("etcd", 1), true},
 		"a server that cannot stream":   {apierrors.NewInvalid(schema.GroupKind{}, "", nil), false},
 		"a kind that the server lacks":  {apierrors.NewNotFound(resource, ""), true},
 		"a kind that the client lacks":  {&meta.NoKindMatchError{}, false},
@@ -55,6 +77,7 @@ func (c *impatient) After(d time.Duration) <-chan time.Time {
 	return fired
 }
 
+// Not in step, either.
 func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
 	ms := time.Millisecond
 	for name, tc := range map[string]struct {
@@ -63,7 +86,7 @@ func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
 		want     []time.Duration
 	}{
 		"no connection": {
-			Attempts{}, errors.New("connection refused"),
+			Attempts{}, noConnection,
 			[]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms},
 		},
 		"a kind that is to be there": {
@@ -71,7 +94,7 @@ func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
 			[]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms},
 		},
 		"a kind that may be missing for good": {
-			Attempts{Missing: func(bool) {}}, apierrors.NewNotFound(resource, ""),
+			Attempts{Optional: true}, apierrors.NewNotFound(resource, ""),
 			slices.Repeat([]time.Duration{30 * time.Second}, 7),
 		},
 	} {
@@ -88,8 +111,13 @@ func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			if diff := cmp.Diff(tc.want, clk.pauses); diff != "" {
-				t.Errorf("-want,+got:\n%s", diff)
+			if len(clk.pauses) != len(tc.want) {
+				t.Fatalf("want %d pauses, got %v", len(tc.want), clk.pauses)
+			}
+			for i, longest := range tc.want {
+				if got := clk.pauses[i]; got < longest/2 || got > longest {
+					t.Errorf("pause %d: want from half of %s to that, got %s", i, longest, got)
+				}
 			}
 		})
 	}
@@ -100,7 +128,7 @@ func TestAnAttemptIsGivenUpWithItsContext(t *testing.T) {
 	attempts := Attempts{Clock: clocktesting.NewFakeClock(time.Now())}
 	err := attempts.Until(ctx, func() error {
 		cancel()
-		return errors.New("connection refused")
+		return noConnection
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("want context.Canceled, got %v", err)
@@ -108,7 +136,7 @@ func TestAnAttemptIsGivenUpWithItsContext(t *testing.T) {
 }
 
 func TestAFailureForGoodIsReturnedAtOnce(t *testing.T) {
-	clk := &impatient{}
+	clk := &impatient{Clock: clocktesting.NewFakeClock(time.Now())}
 	attempts := Attempts{Clock: clk}
 	err := attempts.Until(t.Context(), func() error { return apierrors.NewResourceExpired("too old") })
 	if !apierrors.IsResourceExpired(err) || len(clk.pauses) > 0 {

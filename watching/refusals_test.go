@@ -18,7 +18,7 @@ import (
 func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "", errors.New("no"))
 	unauthorized := apierrors.NewUnauthorized("no")
-	silence := errors.New("connection refused")
+	silence := error(noConnection)
 	repeat := func(err error, times int) []error { return slices.Repeat([]error{err}, times) }
 	const said, over = "Cannot watch", "Not refused any more"
 
@@ -56,6 +56,14 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 			want:    []string{said, over}, wantCounted: 1,
 		},
 		"no answer, which the node has": {answers: repeat(silence, 20)},
+		"a server that is not well, in several words": {
+			answers: []error{
+				apierrors.NewTooManyRequests("slow down", 1), apierrors.NewServiceUnavailable("not yet"),
+				apierrors.NewInternalError(errors.New("etcd")), apierrors.NewTimeoutError("etcd", 1),
+				apierrors.NewServiceUnavailable("not yet"), apierrors.NewServiceUnavailable("not yet"),
+				apierrors.NewServiceUnavailable("not yet"),
+			}, want: []string{said}, wantCounted: 1,
+		},
 		"one refusal after the other": {
 			answers: slices.Concat(repeat(forbidden, 6), repeat(unauthorized, 6), []error{nil}),
 		},
@@ -81,7 +89,7 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 				Count: func() { counted++ }, Denied: func(words string) { denied = words },
 			}
 			if tc.mayMiss {
-				a.Missing = func(bool) {}
+				a.Optional = true
 			}
 			for _, err := range tc.answers {
 				a.hear(log.IntoContext(t.Context(), logger), err)
@@ -112,11 +120,11 @@ func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 func TestAKindThatIsMissingIsToldUntilItIsThere(t *testing.T) {
 	var told []bool
 	a := &Attempts{
-		Clock:   clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)),
-		Missing: func(is bool) { told = append(told, is) },
+		Clock:    clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0)),
+		Optional: true, Missing: func(is bool) { told = append(told, is) },
 	}
 	for _, err := range []error{
-		apierrors.NewNotFound(resource, ""), errors.New("connection refused"), apierrors.NewNotFound(resource, ""), nil,
+		apierrors.NewNotFound(resource, ""), noConnection, apierrors.NewNotFound(resource, ""), nil,
 	} {
 		a.hear(t.Context(), err)
 	}

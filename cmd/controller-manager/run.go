@@ -105,7 +105,7 @@ func newManager(config *rest.Config, opts *options, lead *leader.Leader) (manage
 		Scheme: scheme,
 		Cache: cache.Options{
 			ByObject: byObject, DefaultTransform: cache.TransformStripManagedFields(),
-			NewInformer: watching.Informers("home", clock.RealClock{}),
+			NewInformer: watching.Informers("home"),
 		},
 		Metrics:                metricsserver.Options{BindAddress: opts.MetricsAddress},
 		HealthProbeBindAddress: opts.HealthAddress,

@@ -181,7 +181,7 @@ func (a *agent) nodes(pods *provider.Pods) error {
 	port := int32(a.opts.kubeletPort) //nolint:gosec // G115: validated to be a port
 	nodes := &provider.Nodes{
 		Client: a.mgr.GetClient(), Home: home, Provider: a.opts.remoteClusterID,
-		Offers: provider.NewOffers(away), Pods: pods, Health: a.away,
+		Offers: provider.NewOffers(away, a.opts.remoteClusterID), Pods: pods, Health: a.away,
 		IPs: []string{a.opts.nodeIP}, Port: port, Version: kubelet + version.Get().GitVersion,
 		Recorder: a.mgr.GetEventRecorder(recorderName), Clock: a.opts.Clock(),
 	}

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -138,7 +137,7 @@ func manage(home *rest.Config, options manager.Options) (manager.Manager, error)
 	}
 	options.Scheme = scheme
 	options.Cache.DefaultTransform = cache.TransformStripManagedFields()
-	options.Cache.NewInformer = watching.Informers("home", clock.RealClock{})
+	options.Cache.NewInformer = watching.Informers("home")
 	// The credential is looked at once a minute, which is cheaper than a watch.
 	options.Client.Cache = &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}
 	// The priority queue of controller-runtime v0.23.3 can deadlock when it is shut down.

@@ -141,12 +141,28 @@ func roundTrip(t *testing.T, src, dst *corev1.PodStatus) {
 
 // One runs per pod and change, so what it costs belongs to the cost of a pod.
 func BenchmarkMirror(b *testing.B) {
-	home := pod(nil)
+	conditions := func(types ...corev1.PodConditionType) (list []corev1.PodCondition) {
+		for _, t := range types {
+			list = append(list, corev1.PodCondition{Type: t, Status: "True", LastTransitionTime: now})
+		}
+		return list
+	}
+	home := pod(func(p *corev1.Pod) {
+		p.Status = corev1.PodStatus{
+			Phase: corev1.PodPending, QOSClass: corev1.PodQOSBurstable, Conditions: conditions(corev1.PodScheduled),
+		}
+	})
 	away := pod(func(p *corev1.Pod) {
 		p.Status = corev1.PodStatus{
-			Phase: corev1.PodRunning, PodIP: "10.0.0.1", StartTime: &now,
-			Conditions:        []corev1.PodCondition{{Type: corev1.PodReady, Status: "True", LastTransitionTime: now}},
-			ContainerStatuses: []corev1.ContainerStatus{{Name: "app", Ready: true}},
+			Phase: corev1.PodRunning, QOSClass: corev1.PodQOSBurstable, StartTime: &now,
+			PodIP: "10.0.0.1", PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}},
+			HostIP: "192.0.2.1", HostIPs: []corev1.HostIP{{IP: "192.0.2.1"}},
+			Conditions: conditions(corev1.PodScheduled, corev1.PodReadyToStartContainers, corev1.PodInitialized,
+				corev1.ContainersReady, corev1.PodReady),
+			ContainerStatuses: []corev1.ContainerStatus{{
+				Name: "app", Ready: true, Image: "nginx:1.29", ImageID: "nginx@sha256:0", ContainerID: "containerd://0",
+				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: now}},
+			}},
 		}
 	})
 	for b.Loop() {

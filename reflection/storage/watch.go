@@ -21,7 +21,7 @@ func listWatch(home client.WithWatch, selector labels.Selector, c clock.Clock) c
 	options := func(raw metav1.ListOptions) *client.ListOptions {
 		return &client.ListOptions{LabelSelector: selector, Raw: &raw}
 	}
-	return attempts.ListWatch(&cache.ListWatch{
+	return attempts.ListWatch(cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
 			list := &corev1.PersistentVolumeList{}
 			err := home.List(ctx, list, options(raw))
@@ -30,5 +30,5 @@ func listWatch(home client.WithWatch, selector labels.Selector, c clock.Clock) c
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
 			return home.Watch(ctx, &corev1.PersistentVolumeList{}, options(raw))
 		},
-	}, home)
+	}, home))
 }
