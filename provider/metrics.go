@@ -23,7 +23,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}, []string{"action"}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "twinspace_pod_failures_total",
-			Help: "Calls of an API server by the pod loop that failed and are tried again, and watches that are refused for long.",
+			Help: "Calls of an API server by the pod loop that failed and are tried again, " +
+				"and watches that are refused for long.",
 		}),
 	}
 	m.releases = prometheus.NewCounter(prometheus.CounterOpts{

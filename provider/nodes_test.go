@@ -115,7 +115,8 @@ func (s *site) start(changes ...func(*PodsOptions)) {
 	}
 	pods := NewPods(o)
 	nodes := &Nodes{
-		Client: mgr.GetClient(), Home: home, Provider: provider, Offers: NewOffers(away, provider), Pods: pods, Health: s.health,
+		Client: mgr.GetClient(), Home: home, Provider: provider, Offers: NewOffers(away, provider),
+		Pods: pods, Health: s.health,
 		IPs: []string{"192.0.2.1"}, Port: 10250, Version: "v1.35.4-twinspace", Clock: clock.RealClock{},
 		Recorder: recorder,
 	}

@@ -264,7 +264,8 @@ func TestARestartLeavesTheLargestFreeAsItIs(t *testing.T) {
 		Name: "vn-1", Annotations: map[string]string{v1beta1.AnnotationLargestFree: said},
 	}}
 	n := &Nodes{
-		Pods: NewPods(PodsOptions{}), Offers: NewOffers(fake.NewClientset(), provider), Clock: clocktesting.NewFakeClock(noon),
+		Pods: NewPods(PodsOptions{}), Offers: NewOffers(fake.NewClientset(), provider),
+		Clock: clocktesting.NewFakeClock(noon),
 	}
 	defer n.Pods.queue.ShutDown()
 	n.Offers.current = &Offer{}

@@ -22,8 +22,8 @@ import (
 
 var resource = schema.GroupResource{Resource: "configmaps"}
 
-// noConnection is what net/http says when nobody listens.
-var noConnection = &url.Error{Op: "Get", URL: "https://home.example", Err: syscall.ECONNREFUSED}
+// errNoConnection is what net/http says when nobody listens.
+var errNoConnection = &url.Error{Op: "Get", URL: "https://home.example", Err: syscall.ECONNREFUSED}
 
 // tooLarge is what an API server says that has lost what it knew.
 func tooLarge() error {
@@ -39,7 +39,7 @@ func TestWhichFailuresOfAWatchPass(t *testing.T) {
 	}{
 		"no rights yet":                 {apierrors.NewForbidden(resource, "", errors.New("no")), true},
 		"a token that is being renewed": {apierrors.NewUnauthorized("no"), true},
-		"no connection":                 {noConnection, true},
+		"no connection":                 {errNoConnection, true},
 		"a connection that breaks":      {fmt.Errorf("read the answer: %w", io.ErrUnexpectedEOF), true},
 		"a stream that breaks":          {fmt.Errorf("read the answer: %w", http2.StreamError{}), true},
 		"no answer in time":             {context.DeadlineExceeded, true},
@@ -86,7 +86,7 @@ func TestAttemptsComeLessOftenAndThenEveryFewSeconds(t *testing.T) {
 		want     []time.Duration
 	}{
 		"no connection": {
-			Attempts{}, noConnection,
+			Attempts{}, errNoConnection,
 			[]time.Duration{200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5000 * ms, 5000 * ms},
 		},
 		"a kind that is to be there": {
@@ -128,7 +128,7 @@ func TestAnAttemptIsGivenUpWithItsContext(t *testing.T) {
 	attempts := Attempts{Clock: clocktesting.NewFakeClock(time.Now())}
 	err := attempts.Until(ctx, func() error {
 		cancel()
-		return noConnection
+		return errNoConnection
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("want context.Canceled, got %v", err)

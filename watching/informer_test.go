@@ -56,7 +56,7 @@ func TestAnInformerAsksEveryFewSeconds(t *testing.T) {
 		asked := func() error {
 			longest, last = max(longest, time.Since(last)), time.Now()
 			if time.Since(begun) < absent {
-				return noConnection
+				return errNoConnection
 			}
 			return nil
 		}

@@ -18,7 +18,7 @@ import (
 func TestARefusalThatLastsIsSaidOnceAndSoIsItsEnd(t *testing.T) {
 	forbidden := apierrors.NewForbidden(resource, "", errors.New("no"))
 	unauthorized := apierrors.NewUnauthorized("no")
-	silence := error(noConnection)
+	silence := error(errNoConnection)
 	repeat := func(err error, times int) []error { return slices.Repeat([]error{err}, times) }
 	const said, over = "Cannot watch", "Not refused any more"
 
@@ -124,7 +124,7 @@ func TestAKindThatIsMissingIsToldUntilItIsThere(t *testing.T) {
 		Optional: true, Missing: func(is bool) { told = append(told, is) },
 	}
 	for _, err := range []error{
-		apierrors.NewNotFound(resource, ""), noConnection, apierrors.NewNotFound(resource, ""), nil,
+		apierrors.NewNotFound(resource, ""), errNoConnection, apierrors.NewNotFound(resource, ""), nil,
 	} {
 		a.hear(t.Context(), err)
 	}
