@@ -128,7 +128,7 @@ func TestAWatchOfPodsDoesNotEndAtOnce(t *testing.T) {
 
 // client-go's reflector would ask less and less often, up to once in a minute.
 func TestAWatchOfPodsThatCannotBeginIsTriedEveryFewSeconds(t *testing.T) {
-	const refused = 12
+	const refused = 24 // of which the last comes after RefusalPatience, also if all pauses happen to be short
 	synctest.Test(t, func(t *testing.T) {
 		client := fake.NewClientset()
 		asked := 0

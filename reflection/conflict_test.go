@@ -85,11 +85,11 @@ func TestAConflictIsLookedAtAgainWhenItMayBeOver(t *testing.T) {
 	h.clock.Step(time.Minute)
 	h.settle("configmaps", "settings")
 	queue := h.reflector("configmaps").queue
-	eventuallyTrue(t, func() bool { // the queue has a goroutine of its own
+	looked := func() bool { // the queue has a goroutine of its own
 		h.clock.Step(time.Second)
 		return queue.Len() > 0
-	})
-	if queue.Len() == 0 {
+	}
+	if !becomes(t, looked) {
 		t.Fatal("nobody looks at it again")
 	}
 	if it, _ := queue.Get(); it != (item{testHome, "settings"}) {

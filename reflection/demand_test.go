@@ -73,13 +73,13 @@ func (u *unasked) copied() bool {
 func TestAnAnnotatedSecretGoesThoughNothingEverReferredToOne(t *testing.T) {
 	u := newUnasked(t, ScopeNamespace)
 	looks := 0
-	eventuallyTrue(t, func() bool { // far more than it takes in the other scope
+	becomes(t, func() bool { // far more than it takes in the other scope
 		u.clock.Step(restAfter)
 		looks++
 		return looks == 100 || len(u.home.watches()) == 0
 	})
 	u.annotates()
-	if eventuallyTrue(t, u.copied); !u.copied() {
+	if !becomes(t, u.copied) {
 		t.Error("the annotation was not seen")
 	}
 	u.home.expectWatches(t, testHome)
@@ -87,10 +87,13 @@ func TestAnAnnotatedSecretGoesThoughNothingEverReferredToOne(t *testing.T) {
 
 func TestInClusterScopeSecretsAreNotWatchedWhereNothingRefersToOne(t *testing.T) {
 	u := newUnasked(t, ScopeCluster)
-	eventuallyTrue(t, func() bool {
+	unwatched := func() bool {
 		u.clock.Step(restAfter)
 		return len(u.home.watches())+len(u.away.watches()) == 0
-	})
+	}
+	if !becomes(t, unwatched) {
+		t.Error("Secrets are still watched")
+	}
 	u.home.expectWatches(t)
 	u.away.expectWatches(t)
 }

@@ -55,13 +55,15 @@ func TestWhatWaitsForAnotherKindIsLookedAtAsSoonAsThatIsKnown(t *testing.T) {
 	defer cancel()
 	m.TwinReady(testHome, testAway)
 	failed := metrics.passes.WithLabelValues("provider-1", "endpointslices", outcomeError)
-	eventuallyTrue(t, func() bool { return testutil.ToFloat64(failed) > 0 })
+	if !becomes(t, func() bool { return testutil.ToFloat64(failed) > 0 }) {
+		t.Error("the slice did not wait for its Service")
+	}
 	close(known)
 	there := func() bool {
 		at := client.ObjectKey{Namespace: testAway, Name: "a.home"}
 		return away.Get(t.Context(), at, &discoveryv1.EndpointSlice{}) == nil
 	}
-	if eventuallyTrue(t, there); !there() {
+	if !becomes(t, there) {
 		t.Error("the slice still waits for its Service")
 	}
 	if n := testutil.ToFloat64(failed); n != 1 {

@@ -3,6 +3,7 @@ package reflection
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -168,20 +169,30 @@ func TestWatchingLastsForAMinuteAfterTheLastUse(t *testing.T) {
 
 func TestAKindThatIsDismissedLeavesNoProblemsAndNobodyWaitingForIt(t *testing.T) {
 	h := newHarness(t)
-	var told []string
+	var (
+		mu   sync.Mutex // the watches of both clusters tell
+		last = -1       // how many problems there were when somebody was last told
+	)
 	h.m.opts.ProblemsChanged = func(home string) {
-		h.m.Problems(home) // whoever hears of it asks
-		told = append(told, home)
+		mu.Lock()
+		defer mu.Unlock()
+		last = len(h.m.Problems(home))
+	}
+	hears := func(problems int) func() bool {
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return last == problems
+		}
 	}
 	h.m.ctx = t.Context()
 	h.m.opts.Home.client, h.m.opts.Away.client = missingEverything(h.home), missingEverything(h.away)
 	h.extra(t, widgetKind("v1"))
-	if told != nil {
-		t.Errorf("told of %v before anything ended", told)
+	if !becomes(t, hears(2)) {
+		t.Error("nobody was told that both clusters lack the kind")
 	}
-	h.extra(t)
-	if diff := cmp.Diff([]string{testHome}, told); diff != "" {
-		t.Errorf("-want,+got:\n%s", diff)
+	if h.extra(t); !becomes(t, hears(0)) {
+		t.Error("nobody was told that its problems are over")
 	}
 	over := make(chan struct{})
 	go func() {

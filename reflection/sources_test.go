@@ -91,16 +91,16 @@ func (c *watchedCluster) watches() []string {
 
 func (c *watchedCluster) expectWatches(t *testing.T, want ...string) {
 	t.Helper()
-	eventuallyTrue(t, func() bool { return slices.Equal(c.watches(), want) })
-	if diff := cmp.Diff(want, c.watches()); diff != "" {
+	if !becomes(t, func() bool { return slices.Equal(c.watches(), want) }) {
+		diff := cmp.Diff(want, c.watches())
 		t.Errorf("watches, -want,+got:\n%s", diff)
 	}
 }
 
-func eventuallyTrue(t *testing.T, is func() bool) {
-	t.Helper()
-	_ = wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 30*time.Second, true,
-		func(context.Context) (bool, error) { return is(), nil })
+// becomes says whether it is so within half a minute.
+func becomes(t *testing.T, is func() bool) bool {
+	return wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 30*time.Second, true,
+		func(context.Context) (bool, error) { return is(), nil }) == nil
 }
 
 // heard notes what a listener is told.
@@ -129,7 +129,7 @@ func (h *heard) expect(t *testing.T, want ...string) {
 		defer h.mu.Unlock()
 		return slices.Clone(h.names)
 	}
-	eventuallyTrue(t, func() bool { return len(all()) >= len(want) })
+	becomes(t, func() bool { return len(all()) >= len(want) })
 	if diff := cmp.Diff(want, all()); diff != "" {
 		t.Errorf("heard, -want,+got:\n%s", diff)
 	}
