@@ -72,6 +72,9 @@ type Twins struct {
 	Resync time.Duration
 	// OnRecovery has a function called whenever the provider answers again after it did not; nil is never.
 	OnRecovery func(func())
+	// OnRefusal has a function called with a namespace of the provider whenever a request in it is refused for want of
+	// a right; nil is never.
+	OnRefusal func(func(namespace string))
 	// Metrics counts what is done on the provider; nil counts nothing.
 	Metrics *Metrics
 

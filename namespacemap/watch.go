@@ -49,7 +49,9 @@ func (t *Twins) SetupWithManager(mgr manager.Manager, away metadata.Interface) e
 	informer := t.informer(away)
 	t.strays = func(home string) []string { return marked(informer.GetIndexer(), home) }
 	t.homes = func() []string { return informer.GetIndexer().ListIndexFuncValues(byHome) }
-	for _, s := range []source.TypedSource[TwinKey]{maps, namespaces, watched(informer), t.recovery(retries)} {
+	for _, s := range []source.TypedSource[TwinKey]{
+		maps, namespaces, watched(informer), t.recovery(retries), t.refusals(informer.GetIndexer()),
+	} {
 		if err := c.Watch(s); err != nil {
 			return fmt.Errorf("watch for twins: %w", err)
 		}

@@ -32,6 +32,11 @@ func queued[T comparable](t *testing.T, name func(T) string,
 	q := workqueue.NewTypedRateLimitingQueue(backoff[T]())
 	defer q.ShutDown()
 	handle(q)
+	return drained(q, name)
+}
+
+// drained takes out what is in a queue.
+func drained[T comparable](q workqueue.TypedRateLimitingInterface[T], name func(T) string) []string {
 	var names []string
 	for q.Len() > 0 {
 		item, _ := q.Get()

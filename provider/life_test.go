@@ -194,7 +194,8 @@ func TestMetrics(t *testing.T) {
 	var none *Metrics
 	none.action(doMirror)
 	none.failure()
-	want := `# HELP twinspace_pod_failures_total Calls of an API server by the pod loop that failed and are tried again, and watches that are refused for long.
+	want := `# HELP twinspace_pod_failures_total Calls of an API server by the pod loop that failed and are tried ` +
+		`again, and watches that are refused for long.
 # TYPE twinspace_pod_failures_total counter
 twinspace_pod_failures_total 1
 `

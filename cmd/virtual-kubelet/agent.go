@@ -209,7 +209,7 @@ func (a *agent) twins(listeners ...namespacemap.Listener) error {
 	twins := &namespacemap.Twins{
 		Home: a.mgr.GetClient(), Live: a.mgr.GetAPIReader(), Away: away,
 		Origin: a.opts.clusterID, ClusterID: a.opts.remoteClusterID, Listeners: listeners, Metrics: counts,
-		OnRecovery: a.away.OnRecovery,
+		OnRecovery: a.away.OnRecovery, OnRefusal: a.away.OnRefusal,
 	}
 	return twins.SetupWithManager(a.mgr, watch)
 }

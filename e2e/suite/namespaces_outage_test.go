@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/twinspace/twinspace/api/v1beta1"
 	"github.com/twinspace/twinspace/e2e/build"
 	"github.com/twinspace/twinspace/e2e/env"
+	"github.com/twinspace/twinspace/namespacemap"
 )
 
 // cut pulls a provider's cable until the returned function, or the end of the test, puts it back.
@@ -148,6 +150,31 @@ func TestATwinDeletedByHandIsRebuiltAndItsPodsAreReplaced(t *testing.T) {
 		w.Expect(before.Has(pod.UID)).To(BeFalse(), "%s was not replaced", pod.Name)
 	}
 	w.Expect(w.phase()).To(Equal(v1beta1.PhaseReady))
+}
+
+// N14: whoever takes the agent's rights in a twin away is found out when they are missed, and not only when the twin is
+// looked at again.
+func TestRightsInATwinComeBackWhenTheyAreMissed(t *testing.T) {
+	w := newWorld(t, "deprived")
+	w.offload("--pod-offloading-strategy", "Remote", "--selector", "liqo.io/provider=provider-1")
+	settings, copied := configMap(w.ns, "settings", "0"), corev1.ConfigMap{}
+	w.create(settings)
+	w.Eventually(func() error { return w.get(away("provider-1"), w.twin(), settings.Name, &copied) }).Should(Succeed())
+	var rights rbacv1.RoleBinding
+	w.Expect(w.get(away("provider-1"), w.twin(), v1beta1.TwinRole, &rights)).To(Succeed())
+
+	w.Expect(away("provider-1").Delete(w.ctx, &rights)).To(Succeed())
+	changes := 0
+	w.Eventually(func(g Gomega) {
+		changes++ // the first may come before the API server's authorizer hears of what was deleted
+		settings.Data["key"] = strconv.Itoa(changes)
+		g.Expect(w.home.Update(w.ctx, settings)).To(Succeed())
+		g.Expect(w.get(away("provider-1"), w.twin(), v1beta1.TwinRole, &rbacv1.RoleBinding{})).To(Succeed())
+	}, namespacemap.DefaultResync*2/3).Should(Succeed())
+	w.Eventually(func(g Gomega) {
+		g.Expect(w.get(away("provider-1"), w.twin(), settings.Name, &copied)).To(Succeed())
+		g.Expect(copied.Data).To(Equal(settings.Data))
+	}).Should(Succeed())
 }
 
 // kubectl runs the playground's at home.

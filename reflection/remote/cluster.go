@@ -74,6 +74,7 @@ type Cluster struct {
 	health    health
 	listeners []func()
 	recovery  []func()
+	refused   []func(namespace string)
 }
 
 // New returns the connection that the credential describes. It does not talk to the provider: see [Cluster.Probe].

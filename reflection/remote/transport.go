@@ -86,7 +86,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 		b.cluster.requests.WithLabelValues(req.Method).Observe(took.Seconds())
 	}
 	if err == nil && resp.Body != nil && !endless(req, resp, log) {
-		resp.Body = b.cluster.pages.cap(req, resp.Body)
+		resp.Body = b.cluster.overhear(resp.StatusCode, b.cluster.pages.cap(req, resp.Body))
 	}
 	return resp, err
 }
