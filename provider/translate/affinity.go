@@ -34,11 +34,14 @@ func keepApart(s *corev1.PodSpec, home *corev1.Pod, patch v1beta1.OffloadingPatc
 }
 
 func antiAffinity(home *corev1.Pod, patch v1beta1.OffloadingPatch) *corev1.PodAntiAffinity {
+	preset := home.Annotations[v1beta1.AnnotationAntiAffinityPreset]
+	if preset == "" {
+		return nil
+	}
 	labels := without(distinguishing(home), patch.LabelsNotReflected)
 	term := corev1.PodAffinityTerm{
 		LabelSelector: &metav1.LabelSelector{MatchLabels: labels}, TopologyKey: corev1.LabelHostname,
 	}
-	preset := home.Annotations[v1beta1.AnnotationAntiAffinityPreset]
 	switch {
 	case preset == presetPropagate:
 		return propagate(home)

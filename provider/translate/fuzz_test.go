@@ -100,6 +100,9 @@ func FuzzPod(f *testing.F) {
 		if again := to.Pod(away); !equality.Semantic.DeepEqual(away.Spec, again.Spec) {
 			t.Errorf("not idempotent:\n%s", cmp.Diff(away.Spec, again.Spec))
 		}
+		if diff := cmp.Diff(to.Wanted(&home).ObjectMeta, to.Update(&home).want.ObjectMeta); diff != "" {
+			t.Errorf("as it is created, and as it is updated, by the record of its parts:\n%s", diff)
+		}
 		neverWider(t, &home, away, to.Access.Support(&home))
 		neverReaches(t, &home, away, to.Access)
 		containersAsSecure(t, &home, away, debug)

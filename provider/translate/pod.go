@@ -33,15 +33,16 @@ type Target struct {
 // Pod returns the remote pod of a home pod, as it is created. It shares nothing with it.
 func (t Target) Pod(home *corev1.Pod) *corev1.Pod {
 	patch := ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: home.Name, Namespace: t.Namespace,
-			Labels: t.labels(home, patch), Annotations: annotations(home, patch),
-		},
-		Spec: t.spec(home, patch),
-	}
+	pod := &corev1.Pod{ObjectMeta: t.metadata(home, patch), Spec: t.spec(home, patch)}
 	pod.Spec.EphemeralContainers = nil
 	return pod
+}
+
+func (t Target) metadata(home *corev1.Pod, patch v1beta1.OffloadingPatch) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: home.Name, Namespace: t.Namespace,
+		Labels: t.labels(home, patch), Annotations: annotations(home, patch),
+	}
 }
 
 // EphemeralContainers returns those of the remote pod, which the API takes only through their subresource, once the pod
@@ -104,6 +105,7 @@ func (t Target) spec(home *corev1.Pod, patch v1beta1.OffloadingPatch) corev1.Pod
 	s := *home.Spec.DeepCopy()
 	leaveSchedulingAtHome(&s)
 	followPatch(&s, patch)
+	s.Tolerations = tolerations(home, patch)
 	keepApart(&s, home, patch)
 	s.RuntimeClassName = runtimeClass(home, patch)
 	s.Overhead = nil
@@ -124,7 +126,6 @@ func leaveSchedulingAtHome(s *corev1.PodSpec) {
 	s.Priority = nil
 	s.PriorityClassName = ""
 	s.PreemptionPolicy = nil
-	s.Tolerations = slices.DeleteFunc(s.Tolerations, ofHome)
 	s.TopologySpreadConstraints = wishes(s.TopologySpreadConstraints)
 }
 
@@ -150,6 +151,22 @@ func wishes(constraints []corev1.TopologySpreadConstraint) []corev1.TopologySpre
 	return out
 }
 
+// tolerations returns those of the home pod that the provider's taints may be meant by, and those of the patch.
+func tolerations(home *corev1.Pod, patch v1beta1.OffloadingPatch) []corev1.Toleration {
+	var out []corev1.Toleration
+	for _, t := range home.Spec.Tolerations {
+		if !ofHome(t) {
+			out = append(out, *t.DeepCopy())
+		}
+	}
+	for _, t := range patch.Tolerations {
+		if !slices.ContainsFunc(out, func(has corev1.Toleration) bool { return has.MatchToleration(&t) }) {
+			out = append(out, *t.DeepCopy())
+		}
+	}
+	return out
+}
+
 // ofHome tells tolerations that mean nothing to a provider, or too much: one without a key tolerates whatever taint the
 // provider has.
 func ofHome(t corev1.Toleration) bool {
@@ -167,11 +184,6 @@ func ofHome(t corev1.Toleration) bool {
 
 func followPatch(s *corev1.PodSpec, patch v1beta1.OffloadingPatch) {
 	s.NodeSelector = maps.Clone(patch.NodeSelector)
-	for _, t := range patch.Tolerations {
-		if !slices.ContainsFunc(s.Tolerations, func(has corev1.Toleration) bool { return has.MatchToleration(&t) }) {
-			s.Tolerations = append(s.Tolerations, *t.DeepCopy())
-		}
-	}
 	if patch.Affinity != nil && patch.Affinity.NodeAffinity != nil {
 		s.Affinity = &corev1.Affinity{NodeAffinity: patch.Affinity.NodeAffinity.DeepCopy()}
 	}

@@ -44,6 +44,7 @@ const (
 // digest of each part as home last sent it. Labels and annotations are repaired as well; those that a provider adds are
 // its own.
 type Update struct {
+	// want is the remote pod as far as it can change.
 	want *corev1.Pod
 	// debug are the ephemeral containers, which are not part of want: the API does not let pods be created with them.
 	debug []corev1.EphemeralContainer
@@ -54,18 +55,38 @@ type Update struct {
 }
 
 // Wanted returns the remote pod of a home pod as it is created: [Target.Pod] with the record of what it has taken.
-func (t Target) Wanted(home *corev1.Pod) *corev1.Pod { return t.Update(home).want }
+func (t Target) Wanted(home *corev1.Pod) *corev1.Pod {
+	want := t.Pod(home)
+	record(want)
+	return want
+}
+
+// record returns the digests of a remote pod's parts, and writes them into its annotation.
+func record(want *corev1.Pod) map[string]string {
+	delete(want.Labels, v1beta1.LabelRemoteUnavailable) // about the provider, and not for it
+	digests := parts(want)
+	want.Annotations[v1beta1.AnnotationTaken] = encode(digests)
+	return digests
+}
 
 // Update returns what home wants of the remote pod of a home pod.
 func (t Target) Update(home *corev1.Pod) *Update {
-	u := &Update{want: t.Pod(home), done: map[string]bool{}}
-	delete(u.want.Labels, v1beta1.LabelRemoteUnavailable) // about the provider, and not for it
-	u.parts = parts(u.want)
-	u.want.Annotations[v1beta1.AnnotationTaken] = encode(u.parts)
+	u := &Update{want: t.changeable(home), done: map[string]bool{}}
+	u.parts = record(u.want)
 	if len(home.Spec.EphemeralContainers) > 0 {
 		u.debug = t.EphemeralContainers(home)
 	}
 	return u
+}
+
+// changeable returns [Target.Pod] without what cannot change; its containers are home's, of which images and resources
+// are carried as they are. Most looks at a pod find it unchanged, and should not cost what making another one does.
+func (t Target) changeable(home *corev1.Pod) *corev1.Pod {
+	patch := ptr.Deref(t.Patch, v1beta1.OffloadingPatch{})
+	return &corev1.Pod{ObjectMeta: t.metadata(home, patch), Spec: corev1.PodSpec{
+		InitContainers: home.Spec.InitContainers, Containers: home.Spec.Containers, Resources: home.Spec.Resources,
+		ActiveDeadlineSeconds: home.Spec.ActiveDeadlineSeconds, Tolerations: tolerations(home, patch),
+	}}
 }
 
 // ID is the same for updates that want the same.
