@@ -27,7 +27,7 @@ func (t *Twins) refusals(twins cache.Indexer) source.TypedSource[TwinKey] {
 			if _, lately := looked.Get(home); lately || home == "" {
 				return
 			}
-			looked.Set(home, nil, max(refusalPause, time.Duration(len(twins.ListKeys()))*resyncPace))
+			looked.Set(home, nil, spread(refusalPause, len(twins.ListKeys())))
 			q.Add(TwinKey{Home: home})
 		})
 		return nil

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -19,9 +18,8 @@ func twinsOf(t *testing.T, homes ...string) cache.Indexer {
 	t.Helper()
 	twins := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
 	for _, home := range homes {
-		twin := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-			Name: home + "-a", Annotations: map[string]string{v1beta1.AnnotationTwinHomeName: home},
-		}}
+		twin := namespaceMeta(home + "-a")
+		twin.Annotations = map[string]string{v1beta1.AnnotationTwinHomeName: home}
 		if err := twins.Add(twin); err != nil {
 			t.Fatal(err)
 		}

@@ -25,12 +25,12 @@ func (c *Cluster) OnRefusal(f func(namespace string)) {
 
 // overhear tells of a refusal for want of a right. It returns the body of the answer, of which nothing is missing.
 func (c *Cluster) overhear(status int, body io.ReadCloser) io.ReadCloser {
+	if status != http.StatusForbidden {
+		return body
+	}
 	c.mu.Lock()
 	listeners := c.refused
 	c.mu.Unlock()
-	if status != http.StatusForbidden || len(listeners) == 0 {
-		return body
-	}
 	peeked := bufio.NewReaderSize(body, longestRefusal)
 	words, _ := peeked.Peek(longestRefusal) // an error comes again when the answer is read
 	if found := missingRight.FindSubmatch(words); found != nil {
