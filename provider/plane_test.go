@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 
 	"github.com/twinspace/twinspace/api/v1beta1"
@@ -237,16 +239,20 @@ func (s *shop) runOn(node string, away *corev1.Pod) {
 	})
 }
 
-// report writes a remote pod's status.
+// report writes a remote pod's status, whoever else writes to the pod in the same moment.
 func (s *shop) report(away *corev1.Pod, status corev1.PodStatus) {
 	s.Helper()
-	pod, err := s.awayPod(away.Name)
-	if err != nil {
-		s.Fatal(err)
-	}
-	status.Conditions = append(status.Conditions, pod.Status.Conditions...)
-	pod.Status = status
-	if _, err := s.away.CoreV1().Pods(s.twin).UpdateStatus(s.Context(), pod, metav1.UpdateOptions{}); err != nil {
+	if err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		pod, err := s.awayPod(away.Name)
+		if err != nil {
+			return err
+		}
+		conditions := slices.Concat(status.Conditions, pod.Status.Conditions)
+		pod.Status = status
+		pod.Status.Conditions = conditions
+		_, err = s.away.CoreV1().Pods(s.twin).UpdateStatus(s.Context(), pod, metav1.UpdateOptions{})
+		return err
+	}); err != nil {
 		s.Fatal(err)
 	}
 }
@@ -254,11 +260,16 @@ func (s *shop) report(away *corev1.Pod, status corev1.PodStatus) {
 // end lets a remote pod that is being deleted go, as its kubelet does when the containers have ended.
 func (s *shop) end(away *corev1.Pod) {
 	s.Helper()
-	if err := s.away.CoreV1().Pods(s.twin).Delete(s.Context(), away.Name, metav1.DeleteOptions{
-		GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
-	}); err != nil {
+	if err := s.remove(away); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// remove takes a remote pod of this UID away at once.
+func (s *shop) remove(away *corev1.Pod) error {
+	return s.away.CoreV1().Pods(s.twin).Delete(s.Context(), away.Name, metav1.DeleteOptions{
+		GracePeriodSeconds: ptr.To[int64](0), Preconditions: metav1.NewUIDPreconditions(string(away.UID)),
+	})
 }
 
 func (s *shop) deleteHome(name string, grace *int64) {
@@ -317,7 +328,7 @@ func condition(pod *corev1.Pod, t corev1.PodConditionType) corev1.PodCondition {
 
 // marked is a pod as the agent would have created it.
 func (s *shop) marked(home *corev1.Pod) *corev1.Pod {
-	return translate.Target{Origin: "home", Destination: provider, Node: s.node(), Namespace: s.twin}.Pod(home)
+	return translate.Target{Origin: "home", Destination: provider, Node: s.node(), Namespace: s.twin}.Wanted(home)
 }
 
 func homeUID(uid types.UID) map[string]string {

@@ -136,7 +136,7 @@ func (e *Env) ready(ctx context.Context, comp component) error {
 		err = errors.Join(err, last)
 	}
 	return fmt.Errorf("%s of %s is not ready: %w; the end of %s:\n%s", comp.name, comp.cluster.Name, err,
-		comp.cluster.logPath(comp.name), tail(comp.cluster.logPath(comp.name), 5))
+		comp.cluster.logPath(comp.name), tail(comp.cluster.logPath(comp.name), 5, anyLine))
 }
 
 // ask returns what is missing of the component.
@@ -236,8 +236,8 @@ func failedChecks(body []byte) string {
 	return failed
 }
 
-// tail returns the last lines of a file, or why there are none.
-func tail(path string, lines int) string {
+// tail returns the last of the lines of a log that are worth keeping, or why there are none.
+func tail(path string, lines int, keep func(line string) bool) string {
 	const most = 64 << 10
 	f, err := os.Open(path) //nolint:gosec // G304: a log of ours
 	if err != nil {
@@ -251,7 +251,8 @@ func tail(path string, lines int) string {
 	if err != nil {
 		return err.Error()
 	}
-	all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+	all := slices.DeleteFunc(strings.Split(strings.TrimRight(string(raw), "\n"), "\n"),
+		func(line string) bool { return !keep(line) })
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 

@@ -316,11 +316,20 @@ func TestParseMemory(t *testing.T) {
 func TestTail(t *testing.T) {
 	dir := t.TempDir()
 	long := strings.Repeat("x\n", 100_000) + "last but one\nlast\n"
-	cases := map[string]struct{ content, want string }{
-		"of many lines":   {"a\nb\nc\nd\n", "c\nd"},
-		"of one line":     {"a", "a"},
-		"of an empty log": {"", ""},
-		"of a long log":   {long, "last but one\nlast"},
+	hungUp := `{"level":"warn","msg":"rejected connection on client endpoint","remote-addr":"127.0.0.1:1","error":"EOF"}`
+	noCert := `{"level":"warn","msg":"rejected connection on client endpoint","error":"tls: no certificate"}`
+	failed := `E1123 00:32:19.315288    5606 finisher.go:175] "Unhandled Error" err="context canceled"`
+	calm := `I1123 00:31:12.122542    5616 shared_informer.go:377] "Caches are synced"`
+	cases := map[string]struct {
+		content, want string
+		keep          func(string) bool
+	}{
+		"of many lines":             {"a\nb\nc\nd\n", "c\nd", anyLine},
+		"of one line":               {"a", "a", anyLine},
+		"of an empty log":           {"", "", anyLine},
+		"of a long log":             {long, "last but one\nlast", anyLine},
+		"of complaints":             {strings.Join([]string{noCert, hungUp, failed, calm}, "\n"), noCert + "\n" + failed, complaint},
+		"of one without complaints": {hungUp + "\n" + calm + "\n", "", complaint},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -328,12 +337,12 @@ func TestTail(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tc.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, tail(path, 2)); diff != "" {
+			if diff := cmp.Diff(tc.want, tail(path, 2, tc.keep)); diff != "" {
 				t.Errorf("(-want,+got)\n%s", diff)
 			}
 		})
 	}
-	if got := tail(filepath.Join(dir, "none"), 2); !strings.Contains(got, "no such file") {
+	if got := tail(filepath.Join(dir, "none"), 2, anyLine); !strings.Contains(got, "no such file") {
 		t.Errorf("of a missing log: %q", got)
 	}
 }

@@ -2,7 +2,10 @@ package env
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 // T is the part of a test that this package uses.
@@ -62,12 +65,29 @@ func (o *Options) forTest() error {
 	return nil
 }
 
-// LogTails returns the last lines of every component's log.
+// LogTails returns the last lines of every component's log; of those of etcd and of API servers what they complain about,
+// lest they drown what a test says.
 func (e *Env) LogTails(lines int) string {
-	var all string
+	var all strings.Builder
 	for _, p := range e.Processes() {
-		c := e.Cluster(p.Cluster)
-		all += "--- " + p.Component + " of " + p.Cluster + "\n" + tail(c.logPath(p.Component), lines) + "\n"
+		path, keep := e.Cluster(p.Cluster).logPath(p.Component), anyLine
+		if p.Component == Etcd || p.Component == APIServer {
+			keep = complaint
+		}
+		if end := tail(path, lines, keep); end != "" {
+			fmt.Fprintf(&all, "--- %s of %s\n%s\n", p.Component, p.Cluster, end)
+		}
 	}
-	return all
+	return all.String()
 }
+
+func anyLine(string) bool { return true }
+
+// An API server waits for its etcd by connecting and hanging up, of which etcd complains.
+var (
+	information = regexp.MustCompile(`^I\d{4} `)
+	hungUp      = regexp.MustCompile(`"rejected connection on client endpoint".*"error":"EOF"`)
+)
+
+// complaint tells the lines of a control plane's log that are about trouble.
+func complaint(line string) bool { return !information.MatchString(line) && !hungUp.MatchString(line) }
