@@ -154,7 +154,8 @@ func (c *Cluster) virtualNodeReady(ctx context.Context, name string) error {
 		return nil
 	}
 	log := c.logPath(c.env.AgentServing(name))
-	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log, tail(log, 5, anyLine))
+	return fmt.Errorf("wait for virtual node %s: %w (%w); the end of %s:\n%s", name, err, last, log,
+		tail(log, 5, anyLine))
 }
 
 // kubeletCertified waits until one of a provider's agents, the one that leads, has a kubelet endpoint with a

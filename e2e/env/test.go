@@ -65,8 +65,8 @@ func (o *Options) forTest() error {
 	return nil
 }
 
-// LogTails returns the last lines of every component's log; of those of etcd and of API servers what they complain about,
-// lest they drown what a test says.
+// LogTails returns the last lines of every component's log; of those of etcd and of API servers what they complain
+// about, lest they drown what a test says.
 func (e *Env) LogTails(lines int) string {
 	var all strings.Builder
 	for _, p := range e.Processes() {
