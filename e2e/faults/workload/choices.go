@@ -135,11 +135,21 @@ func (p *Plan) createNamespace(s site, step *Step) {
 	step.Apply = []client.Object{ns.object(), ns.settingsMap(), ns.passwordSecret(p.world.canary())}
 }
 
+// deleteNamespace deletes Jobs that count failures by index before their namespace. Such a Job keeps a pod that has
+// failed, by its finalizer, until the replacement is made, which no namespace lets happen that is being deleted; and
+// what deletes everything in a namespace begins with its pods, and waits for them before it comes to the Job. Nothing
+// ends that but somebody who deletes the Job: Kubernetes 1.35, pkg/controller/job, getPodsWithDelayedDeletionPerIndex.
 func (p *Plan) deleteNamespace(s site, step *Step) {
 	ns := p.world.in(s)
 	p.world.slots[s.slot] = nil
 	p.world.left[ns.name] = true
-	step.About, step.Delete = ns.name, []Deletion{{Object: ns.object()}}
+	step.About = ns.name
+	for _, a := range ns.apps {
+		if a.fails != nil {
+			step.Delete = append(step.Delete, Deletion{Object: ns.job(a)})
+		}
+	}
+	step.Delete = append(step.Delete, Deletion{Object: ns.object()})
 }
 
 // offload prefers strategies that send pods away: at home there is little to break.

@@ -163,6 +163,40 @@ func TestAStepStaysInItsNamespace(t *testing.T) {
 	}
 }
 
+// A namespace would wait for such a Job, and the Job for a pod that the namespace does not let in any more.
+func TestJobsThatReplacePodsByIndexGoBeforeTheirNamespace(t *testing.T) {
+	p, gone := planOf(5), 0
+	for range many {
+		before := slices.Clone(p.world.slots)
+		s := p.Next()
+		var want []string
+		for _, obj := range deleted(s) {
+			if _, ok := obj.(*corev1.Namespace); ok {
+				for _, a := range before[s.Slot].apps {
+					if a.fails != nil {
+						want = append(want, "*v1.Job "+a.name)
+					}
+				}
+				want = append(want, "*v1.Namespace "+obj.GetName())
+			}
+		}
+		if len(want) == 0 {
+			continue
+		}
+		var got []string
+		for _, obj := range deleted(s) {
+			got = append(got, fmt.Sprintf("%T %s", obj, obj.GetName()))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s deletes (-want,+got):\n%s", s, diff)
+		}
+		gone += len(want) - 1
+	}
+	if gone == 0 {
+		t.Error("no such Job was there when its namespace was deleted")
+	}
+}
+
 func deleted(s Step) []client.Object {
 	var out []client.Object
 	for _, d := range s.Delete {
